@@ -1,0 +1,1 @@
+"""Easel: a browser studio for controllable diffusion."""

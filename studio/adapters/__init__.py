@@ -1,0 +1,1 @@
+"""Reversible changes to a model: LoRAs, embeddings, hypernetworks, image prompts, grounding boxes."""

@@ -1,0 +1,1 @@
+"""The running studio: queue, workers, engine."""

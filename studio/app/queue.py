@@ -1,0 +1,353 @@
+"""The one durable queue. Jobs go in from any thread; one worker a lane takes them out, in order."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from studio.app.estimate import Estimate
+from studio.core.base import BlobId
+from studio.core.errors import DiskFull, InvalidRequest, JobCancelled, NotFound, QueueFull
+from studio.core.events import (
+    TERMINAL,
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Preview,
+    Progress,
+    Queued,
+    Started,
+)
+from studio.core.jobs import JobState, JobView
+from studio.core.library import ImageId
+from studio.core.requests import InstallRequest, JobRequest
+from studio.core.settings import Settings
+from studio.storage.jobs import JobStore, now
+
+Lane = Literal["gpu", "io"]
+
+_log = logging.getLogger(__name__)
+
+_PASSING = (Queued, Progress, Preview)
+
+_INTERRUPTED = Failed(
+    error="Interrupted",
+    message="Easel was closed while this job was running. Retry it to start it again.",
+)
+
+
+@dataclass
+class _Active:
+    """A job that waits or runs, or ended since the start: its view, and what is only held in memory."""
+
+    view: JobView
+    durable: list[Event] = field(default_factory=list)
+    passing: dict[str, Event] = field(default_factory=dict)
+    """The newest event of each type of which only the newest matters."""
+    last_number: int = 0
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def progress(self) -> Progress | None:
+        progress = self.passing.get("progress")
+        return progress if isinstance(progress, Progress) else None
+
+    @property
+    def preview(self) -> Preview | None:
+        preview = self.passing.get("preview")
+        return preview if isinstance(preview, Preview) else None
+
+    def newer_than(self, number: int) -> list[Event]:
+        events = (*self.durable, *self.passing.values())
+        return sorted((e for e in events if e.number > number), key=lambda event: event.number)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job leaves behind."""
+
+    images: tuple[ImageId, ...] = ()
+    blobs: tuple[BlobId, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a runner may do with its job: tell of it, and ask whether it is still wanted."""
+
+    emit: Callable[[Event], None]
+    cancelled: Callable[[], bool]
+
+    def check(self) -> None:
+        """Raises: JobCancelled."""
+        if self.cancelled():
+            raise JobCancelled
+
+
+class JobQueue:
+    """Implements `studio.core.protocol.Jobs` over a `JobStore`.
+
+    Of positions, progress and previews only the newest is kept, in memory; other events are on disk before
+    anyone hears of them. One lock guards all of it; nobody computes while holding it.
+    """
+
+    def __init__(self, store: JobStore, settings: Settings) -> None:
+        self._store = store
+        self._limit = settings.max_queue
+        self._changed = threading.Condition(threading.RLock())
+        self._jobs: dict[str, _Active] = {}
+        self._waiting: dict[Lane, list[str]] = {"gpu": [], "io": []}
+        self._running: dict[Lane, str | None] = {"gpu": None, "io": None}
+        self._estimate = Estimate(store.paces())
+        self._closing = False
+        with self._changed:
+            self._take_over()
+
+    # -- for those who ask --------------------------------------------------------------------------
+
+    def submit(self, request: JobRequest, *, job_id: str | None = None) -> JobView:
+        with self._changed:
+            if self.waiting >= self._limit:
+                raise QueueFull(
+                    f"The queue holds {self._limit} waiting jobs, which is all it takes.",
+                    "Wait for some to finish, or cancel some.",
+                )
+            view = JobView(
+                id=job_id or secrets.token_hex(8), state=JobState.QUEUED, request=request, created=now()
+            )
+            try:
+                self._store.add(view)
+            except sqlite3.IntegrityError as error:
+                raise InvalidRequest(f"There is already a job {view.id}.", field="job_id") from error
+            lane = self._waiting[lane_of(request)]
+            self._jobs[view.id] = active = _Active(view)
+            lane.append(view.id)
+            self._tell(active, Queued(position=self._position(view.id)))
+            return self.job(view.id)
+
+    def job(self, job_id: str) -> JobView:
+        with self._changed:
+            active = self._jobs.get(job_id)
+            view = active.view if active else self._store.find(job_id)
+        if view is None:
+            raise NotFound(f"There is no job {job_id}.")
+        return self._with_outlook(view, active)
+
+    def jobs(self, limit: int = 50) -> tuple[JobView, ...]:
+        with self._changed:
+            running = [job_id for job_id in self._running.values() if job_id]
+            waiting = [job_id for lane in self._waiting.values() for job_id in lane]
+            unfinished = [self.job(job_id) for job_id in (*running, *waiting)]
+            ended = self._store.ended(limit)
+        return (*unfinished, *ended)[:limit]
+
+    def events(self, job_id: str, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        feed = self._feed(job_id)
+        while True:
+            with self._changed:
+                fresh = feed.newer_than(after)
+                if not fresh and (feed.view.is_over or not self._wait(deadline)):
+                    return
+            for event in fresh:
+                after = event.number
+                yield event
+                if isinstance(event, TERMINAL):
+                    return
+
+    def preview(self, job_id: str) -> Preview | None:
+        with self._changed:
+            active = self._jobs.get(job_id)
+            return active.preview if active else None
+
+    def cancel(self, job_id: str) -> JobView:
+        with self._changed:
+            active = self._jobs.get(job_id)
+            if active and active.view.state is JobState.QUEUED:
+                lane = lane_of(active.view.request)
+                self._waiting[lane].remove(job_id)
+                self._end(active, JobState.CANCELLED, Cancelled())
+                self._tell_positions(lane)
+            elif active and active.view.state is JobState.RUNNING:
+                active.cancel.set()
+            return self.job(job_id)
+
+    def retry(self, job_id: str) -> JobView:
+        return self.submit(self.job(job_id).request)
+
+    def set_dismissed(self, job_id: str, dismissed: bool) -> JobView:
+        with self._changed:
+            if not self.job(job_id).is_over:
+                raise InvalidRequest("This job has not ended yet.", "Cancel it first.", field="dismissed")
+            self._store.set_dismissed(job_id, dismissed)
+            if active := self._jobs.get(job_id):
+                active.view = active.view.model_copy(update={"dismissed": dismissed})
+            return self.job(job_id)
+
+    @property
+    def blobs(self) -> frozenset[BlobId]:
+        """The pictures that jobs need which wait, run, or were interrupted and may be tried again."""
+        return self._store.blobs()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait in all lanes."""
+        with self._changed:
+            return sum(map(len, self._waiting.values()))
+
+    # -- for the workers ----------------------------------------------------------------------------
+
+    def take(self, lane: Lane) -> tuple[JobView, JobContext] | None:
+        """The next job of a lane, now running. Waits for one; None once the queue is closing."""
+        with self._changed:
+            while not self._waiting[lane] and not self._closing:
+                self._changed.wait()
+            if self._closing:
+                return None
+            active = self._jobs[self._waiting[lane].pop(0)]
+            self._running[lane] = active.view.id
+            self._change(active, Started(), state=JobState.RUNNING, started=now())
+            self._tell_positions(lane)
+            return active.view, self._context(active)
+
+    def finish(self, job_id: str, made: Made) -> None:
+        with self._changed:
+            active = self._jobs[job_id]
+            seconds = (now() - (active.view.started or active.view.created)).total_seconds()
+            self._estimate.learn(active.view.request, seconds)
+            finished = Finished(images=made.images, blobs=made.blobs, seconds=seconds)
+            self._end(active, JobState.FINISHED, finished, images=made.images, blobs=made.blobs)
+
+    def fail(self, job_id: str, failure: Failed) -> None:
+        with self._changed:
+            self._end(self._jobs[job_id], JobState.FAILED, failure)
+
+    def stopped(self, job_id: str) -> None:
+        """The runner gave up the job because it was cancelled, or because the program ends."""
+        with self._changed:
+            if self._closing:
+                self._interrupt(self._jobs[job_id])
+            else:
+                self._end(self._jobs[job_id], JobState.CANCELLED, Cancelled())
+
+    def close(self) -> None:
+        """Let no worker take another job, and ask the running ones to stop."""
+        with self._changed:
+            self._closing = True
+            for job_id in filter(None, self._running.values()):
+                self._jobs[job_id].cancel.set()
+            self._changed.notify_all()
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        """Go on where the last run stopped: waiting jobs wait on, running ones were interrupted."""
+        for view in self._store.unfinished():
+            durable = self._store.events(view.id)
+            active = _Active(view, durable, last_number=max((event.number for event in durable), default=0))
+            self._jobs[view.id] = active
+            if view.state is JobState.RUNNING:
+                self._interrupt(active)
+            else:
+                self._waiting[lane_of(view.request)].append(view.id)
+
+    def _interrupt(self, active: _Active) -> None:
+        self._end(active, JobState.INTERRUPTED, _INTERRUPTED)
+
+    def _context(self, active: _Active) -> JobContext:
+        return JobContext(emit=lambda event: self._tell(active, event), cancelled=active.cancel.is_set)
+
+    def _tell(self, active: _Active, event: Event) -> None:
+        """Number an event, keep it, and wake everyone who waits for one."""
+        with self._changed:
+            numbered = self._number(active, event)
+            if isinstance(numbered, _PASSING):
+                active.passing[numbered.type] = numbered
+            else:
+                self._store.add_event(active.view.id, numbered)
+                active.durable.append(numbered)
+            self._changed.notify_all()
+
+    def _change(self, active: _Active, event: Event, **fields: object) -> None:
+        """A change of state and the event that tells of it: both on disk, or neither.
+
+        A full disk does not stop the queue: the change then holds until the end of the program.
+        """
+        numbered = self._number(active, event)
+        if isinstance(numbered, Failed):
+            fields["failure"] = numbered
+        active.view = active.view.model_copy(update=fields)
+        try:
+            self._store.update(active.view, numbered)
+        except DiskFull as error:
+            _log.warning("Job %s: %s", active.view.id, error)
+        active.durable.append(numbered)
+        self._changed.notify_all()
+
+    def _end(self, active: _Active, state: JobState, event: Event, **fields: object) -> None:
+        lane = lane_of(active.view.request)
+        if self._running[lane] == active.view.id:
+            self._running[lane] = None
+        active.passing.clear()
+        self._change(active, event, state=state, ended=now(), **fields)
+
+    def _number(self, active: _Active, event: Event) -> Event:
+        active.last_number += 1
+        return event.model_copy(update={"number": active.last_number})
+
+    def _tell_positions(self, lane: Lane) -> None:
+        for job_id in self._waiting[lane]:
+            self._tell(self._jobs[job_id], Queued(position=self._position(job_id)))
+
+    def _feed(self, job_id: str) -> _Active:
+        with self._changed:
+            if job_id in self._jobs:
+                return self._jobs[job_id]
+        return _Active(self.job(job_id), self._store.events(job_id))
+
+    def _wait(self, deadline: float | None) -> bool:
+        """Wait for any change. False once the deadline has passed."""
+        left = None if deadline is None else deadline - time.monotonic()
+        return (left is None or left > 0) and self._changed.wait(left)
+
+    def _position(self, job_id: str) -> int:
+        """Jobs ahead of a waiting one."""
+        lane = lane_of(self._jobs[job_id].view.request)
+        return self._waiting[lane].index(job_id) + (self._running[lane] is not None)
+
+    def _with_outlook(self, view: JobView, active: _Active | None) -> JobView:
+        """The view with what only holds now: position, progress and the time left."""
+        with self._changed:
+            if active is None or view.is_over:
+                return view
+            if view.state is JobState.RUNNING:
+                left = active.progress.seconds_left if active.progress else None
+                return view.model_copy(update={"progress": active.progress, "seconds_left": left})
+            update = {"position": self._position(view.id), "seconds_left": self._seconds_until_done(view)}
+            return view.model_copy(update=update)
+
+    def _seconds_until_done(self, view: JobView) -> float | None:
+        """What the running job still needs, those ahead, and this one; None where one of them is unknown."""
+        lane = lane_of(view.request)
+        queue = self._waiting[lane]
+        ahead = queue[: queue.index(view.id) + 1]
+        estimates = [self._estimate.seconds(self._jobs[job_id].view.request) for job_id in ahead]
+        if running := self._running[lane]:
+            progress = self._jobs[running].progress
+            left = progress.seconds_left if progress else None
+            estimates.append(
+                left if left is not None else self._estimate.seconds(self._jobs[running].view.request)
+            )
+        known = [estimate for estimate in estimates if estimate is not None]
+        return sum(known) if len(known) == len(estimates) else None
+
+
+def lane_of(request: JobRequest) -> Lane:
+    """Downloads do not wait for pictures, nor pictures for downloads."""
+    return "io" if isinstance(request, InstallRequest) else "gpu"

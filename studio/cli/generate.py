@@ -1,0 +1,128 @@
+"""`easel generate`: pictures without a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from studio.cli.generate_options import ControlOptions, PictureOptions, ProcessOptions
+from studio.cli.groups import grouped
+from studio.cli.options import StudioOptions
+from studio.cli.outputs import writing_explained
+from studio.cli.progress import follow
+from studio.cli.session import open_studio
+from studio.core.errors import InvalidRequest, NotFound
+from studio.core.models import ModelInfo, ModelKind
+from studio.core.protocol import Studio
+from studio.core.requests import GenerateRequest
+from studio.storage.atomic import write_bytes
+
+EPILOG = (
+    "Examples:\n\n"
+    'easel generate "a red ball and a blue house on grass" --seed 7 --out ball.png\n\n'
+    'easel generate "the same at night" --source ball.png --strength 0.6 --out night.png\n\n'
+    'easel generate "a lighthouse" --model my-model --size 768x512 --hires 2 --batches 4 --out light.jpg\n\n'
+    'easel generate "a house" --control my-canny=canny:photo.jpg@0.8 --control my-depth=depth.png\n\n'
+    'easel generate "a house" --image-prompt my-ip-adapter=style.png@0.6\n\n'
+    'easel generate "a meadow" --box "a red ball@0.1,0.4,0.5,0.9" --box "a tree@0.6,0,1,0.8"\n\n'
+    'easel generate "a cat" --source photo.jpg --mask mask.png --strength 1'
+)
+FORMATS: dict[str, Literal["png", "jpeg", "webp"]] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+}
+
+Words = Annotated[
+    str,
+    typer.Argument(metavar="PROMPT", help="What to show. Understands (red:1.3) and <lora:name:0.8>."),
+]
+Out = Annotated[
+    Path, typer.Option(help="File to write: .png, .jpg or .webp. Several pictures become NAME-1, NAME-2, ...")
+]
+
+
+@grouped
+def generate(
+    prompt: Words,
+    picture: PictureOptions,
+    process: ProcessOptions,
+    control: ControlOptions,
+    machine: StudioOptions,
+    out: Out = Path("out.png"),
+) -> None:
+    """Generate pictures and write them to files; the library keeps them as well.
+
+    The same request, queue and engine as in the page: the same settings give the same picture. The
+    files' names go to stdout, progress to stderr. Every file carries the settings that made it.
+    """
+    file_format = format_of(out)
+    with open_studio(machine.settings()) as studio:
+        checkpoint = find_checkpoint(studio, process.model)
+        request = read_request(
+            prompt=prompt,
+            model=checkpoint.id,
+            output={"format": file_format},
+            **picture.fields(studio, checkpoint.native_size),
+            **process.fields(),
+            **control.fields(studio),
+        )
+        for path in make_pictures(studio, request, out):
+            typer.echo(path)
+
+
+def make_pictures(studio: Studio, request: GenerateRequest, out: Path) -> Iterator[Path]:
+    """Run `request` through the studio's queue, and copy each of its pictures out of the library."""
+    job = studio.submit(request)
+    studio.start()
+    images = follow(studio, job.id).images
+    for path, image in zip(numbered(out, len(images)), images, strict=True):
+        with writing_explained(path):
+            write_bytes(path, studio.image_path(image).read_bytes())
+        yield path
+
+
+def find_checkpoint(studio: Studio, name: str) -> ModelInfo:
+    """The checkpoint with this id or name; without a name, the active one.
+
+    Raises: NotFound.
+    """
+    wanted = name or studio.status().active_model
+    checkpoints = studio.models(ModelKind.CHECKPOINT)
+    for checkpoint in checkpoints:
+        if wanted and wanted in (checkpoint.id, checkpoint.name):
+            return checkpoint
+    names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none at all"
+    raise NotFound(f"There is no checkpoint {wanted!r} here, but {names}.", "See: easel models list")
+
+
+def format_of(out: Path) -> Literal["png", "jpeg", "webp"]:
+    """The format that a file's name asks for. Raises: InvalidRequest."""
+    try:
+        return FORMATS[out.suffix.lower()]
+    except KeyError:
+        raise InvalidRequest(
+            f"--out needs a name that ends in {', '.join(FORMATS)}, not {out.name!r}."
+        ) from None
+
+
+def numbered(out: Path, count: int) -> tuple[Path, ...]:
+    """One path a picture: `out` itself, or `out-1`, `out-2`, ..."""
+    if count == 1:
+        return (out,)
+    return tuple(out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1))
+
+
+def read_request(**fields: Any) -> GenerateRequest:
+    """Raises: InvalidRequest, with every fault of the fields in one sentence each."""
+    try:
+        return GenerateRequest(**fields)
+    except ValidationError as error:
+        from studio.api.errors import invalid_request  # FastAPI takes its time, and only a fault needs it
+
+        raise InvalidRequest(str(invalid_request(error.errors())), "See: easel generate --help") from error

@@ -1,0 +1,161 @@
+"""`easel preprocess`: control maps without a page. One command a preprocessor, its options as in the page."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from studio.cli.options import STUDIO_PANEL, DataDir, Device, ModelsDirs, settings_from
+from studio.cli.outputs import writing_explained
+from studio.cli.progress import follow
+from studio.cli.session import open_studio
+from studio.core.annotator_nets import WEIGHTS
+from studio.core.annotators import FACTS
+from studio.core.errors import InvalidRequest
+from studio.core.openpose import POSE_CHUNK
+from studio.core.preprocess import PREPROCESSORS, Options
+from studio.core.preprocessor_facts import PreprocessorFacts
+from studio.core.protocol import Studio
+from studio.core.requests import PreprocessRequest
+from studio.core.settings import Settings
+from studio.storage.atomic import write_bytes
+
+EPILOG = (
+    "Examples:\n\neasel preprocess canny photo.jpg --low 80 --high 160 --out edges.png\n\n"
+    "easel preprocess depth-anything photo.jpg\n\n"
+    "easel preprocess pose-openpose dancers.jpg --hands --json dancers.json\n\n"
+    "Each explains its options: easel preprocess canny --help"
+)
+
+app = typer.Typer(
+    help="Make the map that a ControlNet follows out of a photo or drawing: edges, depth, poses, ...\n\n"
+    "The map has the picture's size. Nets are taken from the models folders, or fetched on first use.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+)
+
+Picture = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Photo or drawing.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="PNG file to write; without it, PICTURE-KIND.png beside the picture."),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the pose itself, as OpenPose's JSON.")]
+
+_NOT_OPTIONS = frozenset({"kind", "mask"})
+
+
+def make_map(
+    studio: Studio, picture: Path, options: dict[str, Any], out: Path, json_out: Path | None = None
+) -> None:
+    """Run a preprocessor through the studio's queue, and write the map that it makes."""
+    if out.suffix.lower() != ".png":
+        raise InvalidRequest(f"--out needs a name that ends in .png, not {out.name!r}.")
+    request = _request(image=studio.put_blob(picture.read_bytes()), preprocessor=options)
+    job = studio.submit(request)
+    studio.start()
+    (blob,) = follow(studio, job.id).blobs
+    data = studio.blob(blob)
+    with writing_explained(out):
+        write_bytes(out, data)
+    if json_out:
+        with writing_explained(json_out):
+            write_bytes(json_out, _pose(data).encode())
+
+
+def _request(**fields: Any) -> PreprocessRequest:
+    """Raises: InvalidRequest, with every fault of the options in one sentence each."""
+    try:
+        return PreprocessRequest(**fields)
+    except ValidationError as error:
+        from studio.api.errors import invalid_request  # FastAPI takes its time, and only a fault needs it
+
+        raise InvalidRequest(str(invalid_request(error.errors()))) from error
+
+
+def _pose(png: bytes) -> str:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        return str(image.info.get(POSE_CHUNK, ""))
+
+
+def _command(kind: str, options: type[Options]) -> Callable[..., None]:
+    """The command of one preprocessor, with a parameter for each of its options."""
+
+    def run(**given: Any) -> None:
+        picture, out, json_out = given.pop("picture"), given.pop("out"), given.pop("json_out", None)
+        settings = _settings(given)
+        target = out or picture.with_name(f"{picture.stem}-{kind}.png")
+        with open_studio(settings) as studio:
+            if mask := given.pop("mask", None):
+                given["mask"] = studio.put_blob(mask.read_bytes())
+            make_map(studio, picture, {"kind": kind, **given}, target, json_out)
+        typer.echo(target)
+
+    parameters = list(_parameters(kind, options))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__doc__ = _help(FACTS[kind], options)
+    return run
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    return settings_from(given.pop("data_dir"), given.pop("models_dir"), device=given.pop("device"))
+
+
+def _help(facts: PreprocessorFacts, options: type[Options]) -> str:
+    needed = dict.fromkeys(WEIGHTS[need.nets[0]].title for need in facts.needs)
+    about = inspect.getdoc(options) or facts.title
+    return f"{about}\n\nNeeds: {', '.join(needed)}." if needed else about
+
+
+def _parameters(kind: str, options: type[Options]) -> Iterator[inspect.Parameter]:
+    yield _parameter("picture", Picture)
+    yield _parameter("out", Out, None)
+    for name, field in options.model_fields.items():
+        if name not in _NOT_OPTIONS:
+            yield _option(name, field)
+    if "mask" in options.model_fields:
+        described = options.model_fields["mask"].description
+        mask = typer.Option(exists=True, dir_okay=False, help=_sentence(described))
+        yield _parameter("mask", Annotated[Path | None, mask], None)
+    if FACTS[kind].group == "Pose":
+        yield _parameter("json_out", Json, None)
+    yield _parameter("data_dir", DataDir, None)
+    yield _parameter("models_dir", ModelsDirs, None)
+    yield _parameter("device", Device, "auto")
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    bounds = {
+        new: value
+        for old, new in (("ge", "min"), ("le", "max"))
+        for each in field.metadata
+        if (value := getattr(each, old, None)) is not None
+    }
+    panel = STUDIO_PANEL if name in ("model", "detector") else "Options"
+    option = typer.Option(help=_sentence(field.description), rich_help_panel=panel, **bounds)
+    return _parameter(name, Annotated[field.annotation, option], field.default)
+
+
+def _sentence(description: str | None) -> str:
+    text = description or ""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+for _kind, _options in PREPROCESSORS.items():
+    _run = _command(_kind, _options)
+    app.command(_kind.replace("_", "-"), rich_help_panel=FACTS[_kind].group)(_run)
+    if "_" in _kind:  # as requests and the API write it
+        app.command(_kind, hidden=True)(_run)

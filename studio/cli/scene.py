@@ -1,0 +1,68 @@
+"""`--box PHRASE@X0,Y0,X1,Y1` and `--mask FILE` of `easel generate`: what is to be seen where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from studio.core.boxes import Boxes
+from studio.core.errors import InvalidRequest
+from studio.core.protocol import Studio
+
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="PHRASE@X0,Y0,X1,Y1",
+        help="Show this in that rectangle, 0-1 from the top left corner. May be given several times.",
+        rich_help_panel="Control",
+    ),
+]
+BoxShare = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="With --box: share of the steps with boxes.", rich_help_panel="Control"),
+]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="With --source: paint anew only what is light in this picture.",
+        rich_help_panel="Picture",
+    ),
+]
+DEFAULT_SHARE: float = Boxes.model_fields["share"].default
+
+_SIDE = r"\s*(\d*\.?\d+)\s*"
+_BOX = re.compile(rf"(?P<phrase>.+)@{_SIDE},{_SIDE},{_SIDE},{_SIDE}", re.DOTALL)
+
+
+def layout_fields(values: Sequence[str], share: float) -> dict[str, Any] | None:
+    """The fields of `Boxes`; None without any box. Raises: InvalidRequest."""
+    boxes = [_box(value) for value in values]
+    return {"boxes": boxes, "share": share} if boxes else None
+
+
+def _box(value: str) -> dict[str, Any]:
+    match = _BOX.fullmatch(value)
+    if match is None:
+        raise InvalidRequest(
+            f'--box needs PHRASE@X0,Y0,X1,Y1, as in "a red ball@0.1,0.4,0.5,0.9", not {value!r}.'
+        )
+    x0, y0, x1, y1 = (float(match[i]) for i in range(2, 6))
+    return {"phrase": match["phrase"].strip(), "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1}}
+
+
+def mask_fields(studio: Studio, mask: Path | None, source: Path | None) -> dict[str, Any] | None:
+    """The fields of `Inpaint`; None without a mask. Raises: InvalidRequest, ImageError."""
+    if mask is None:
+        return None
+    if source is None:
+        raise InvalidRequest(
+            "--mask says what is painted anew in a picture, and there is none.", "Add --source."
+        )
+    return {"mask": studio.put_blob(mask.read_bytes())}

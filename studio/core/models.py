@@ -1,0 +1,138 @@
+"""What is known about model files and about the machine: the words the page and the API use for them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from studio.core.base import BlobId, ModelId, Record, StrEnum
+from studio.core.requests import InstallRequest
+from studio.core.samplers import Sampler, Schedule
+
+
+class ModelKind(StrEnum):
+    CHECKPOINT = "checkpoint"
+    VAE = "vae"
+    LORA = "lora"
+    EMBEDDING = "embedding"
+    HYPERNETWORK = "hypernetwork"
+    CONTROLNET = "controlnet"
+    T2I_ADAPTER = "t2i_adapter"
+    IP_ADAPTER = "ip_adapter"
+    GLIGEN = "gligen"
+    CLIP_VISION = "clip_vision"
+    ANNOTATOR = "annotator"
+
+
+class Family(StrEnum):
+    SD1 = "SD 1.x"
+    SD2 = "SD 2.x"
+    SDXL = "SDXL"
+    UNKNOWN = "unknown"
+
+
+class Variant(StrEnum):
+    BASE = "base"
+    INPAINT = "inpaint"
+
+
+class PredictionType(StrEnum):
+    """What the UNet predicts at each step."""
+
+    EPSILON = "epsilon"
+    V_PREDICTION = "v_prediction"
+
+
+class GenerationHint(Record):
+    """Settings that a distilled model was made for; None where it takes what is set."""
+
+    technique: str = Field(max_length=40, description="'LCM', 'Hyper-SD', ...")
+    sampler: Sampler | None = None
+    schedule: Schedule | None = None
+    steps: int | None = Field(None, ge=1, le=150)
+    guidance_scale: float | None = Field(None, ge=1, le=30)
+
+
+class ModelInfo(Record):
+    """One model on disk. Texts that come out of files are short, and nothing but data."""
+
+    id: ModelId
+    name: str
+    kind: ModelKind
+    family: Family = Family.UNKNOWN
+    variant: Variant = Variant.BASE
+    prediction_type: PredictionType = PredictionType.EPSILON
+    layout: str = Field("", description="'diffusers' folder, 'ldm' single file, ...")
+    location: str = Field("", description="where it lies; shown to the person, accepted from nobody")
+    size_bytes: int = Field(0, ge=0)
+    sha256: str = Field("", description="hex; empty until it has been computed")
+    native_size: int = Field(512, description="side of the pictures it was trained on, px")
+    licence: str = ""
+    description: str = ""
+    author: str = ""
+    alias: str = Field("", description="name it was trained under; prompts may call it by that, too")
+    notes: str = Field("", description="what the person wrote down about it")
+    context_width: int | None = Field(
+        None, ge=1, description="channels of the text embeddings that it attends to, where that can be seen"
+    )
+    preview: BlobId | None = None
+    trigger_words: tuple[str, ...] = Field((), description="words that bring out what it learned, best first")
+    negative_text: str = Field("", description="goes into the negative prompt with it")
+    preferred_weight: float | None = Field(None, ge=-10, le=10)
+    base: str = Field("", description="what a network was trained on, in its maker's words")
+    rank: int | None = Field(None, ge=1, description="of a LoRA; None where it differs by layer")
+    alpha: float | None = Field(None, description="of a LoRA, where its metadata tells")
+    vectors: int | None = Field(None, ge=1, description="of an embedding: tokens that it takes in a prompt")
+    network_hash: str = Field(
+        "", description="hex, by which infotexts name a LoRA, embedding or hypernetwork; empty until computed"
+    )
+    suggests: GenerationHint | None = None
+    problem: str = Field("", description="why it cannot be used; empty when it can")
+
+    @property
+    def usable(self) -> bool:
+        return not self.problem
+
+
+class CatalogueRow(Record):
+    """A model that can be installed."""
+
+    id: str
+    name: str
+    kind: ModelKind
+    family: Family
+    variant: Variant = Variant.BASE
+    install: InstallRequest
+    size_bytes: int = Field(0, ge=0, description="about; 0 where unknown")
+    licence: str = ""
+    description: str = ""
+    installed: bool = False
+
+
+class LoadedComponent(Record):
+    """One module that the manager holds in memory."""
+
+    role: str = Field(description="unet, vae, text_encoder, ...")
+    model: str = Field(description="name of the model it came from")
+    size_bytes: int
+    device: str
+    in_use: bool = False
+
+
+class StudioStatus(Record):
+    """The machine, right now. Shown at the foot of the stack."""
+
+    ready: bool = Field(description="False while torch is still being loaded")
+    message: str = Field("", description="what is going on, for a person")
+    device: str = ""
+    device_name: str = ""
+    precision: str = ""
+    memory_used: int = Field(0, description="bytes of model weights on the device")
+    memory_budget: int = Field(0, description="bytes that models may take there")
+    memory_total: int = Field(0, description="bytes the device has")
+    memory_free: int = Field(0, description="bytes of the device that nobody uses")
+    ram_used: int = 0
+    ram_total: int = 0
+    active_model: ModelId = ""
+    components: tuple[LoadedComponent, ...] = ()
+    notes: tuple[str, ...] = Field((), description="what was freed or changed lately, and why; newest last")
+    queue_length: int = 0

@@ -1,0 +1,1 @@
+"""From a request to pictures: plan (pure), encode, denoise, decode."""

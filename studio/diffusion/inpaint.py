@@ -1,0 +1,114 @@
+"""Inpainting in the denoising loop: extra channels for models made for it, blending for all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from studio.core.inpaint import Inpaint, MaskedContent
+from studio.diffusion.conditions import UnetCall
+from studio.diffusion.decode import LATENT_SCALE, Vae, encode_pictures, encode_pixels
+from studio.diffusion.inpaint_scene import InpaintScene
+from studio.diffusion.noise import NoiseSource
+from studio.diffusion.pictures import to_tensor
+from studio.diffusion.samplers import Scheduler
+
+_MASKED = 128
+"""Grey values from here on count as masked where no grades are asked for."""
+
+
+class InpaintChannels:
+    """A condition of UNets with nine input channels: the mask, and the photo without what is masked.
+
+    Args:
+        mask: (1, 1, H/8, W/8), 1 where the photo is painted anew.
+        masked_latents: (B, 4, H/8, W/8), scaled, of the photo with the masked part grey.
+    """
+
+    def __init__(self, mask: torch.Tensor, masked_latents: torch.Tensor) -> None:
+        batch = len(masked_latents)
+        self._extra = torch.cat([mask.expand(batch, -1, -1, -1), masked_latents], dim=1)
+
+    def contribute(self, call: UnetCall) -> None:
+        rows = len(call.sample) // call.batch
+        extra = self._extra.to(call.sample.device, call.sample.dtype)
+        call.sample = torch.cat([call.sample, extra.repeat(rows, 1, 1, 1)], dim=1)
+
+
+@dataclass(frozen=True)
+class LatentBlend:
+    """Puts the photo back around the mask after each step, noised to the level of the next one.
+
+    So any model inpaints (Avrahami et al. 2023, "Blended Latent Diffusion"). With a graded mask, its grey
+    parts are let go one after another, the darkest last (Levin & Fried 2023, "Differential Diffusion").
+    """
+
+    latents: torch.Tensor
+    """(B, 4, H/8, W/8), scaled: the photo."""
+    noise: torch.Tensor
+    """(B, 4, H/8, W/8): the one that the pass began with."""
+    mask: torch.Tensor
+    """(1, 1, H/8, W/8): 1 where the photo is painted anew; between 0 and 1 where it changes less."""
+
+    def __call__(
+        self, latents: torch.Tensor, scheduler: Scheduler, next_timestep: torch.Tensor | None, done: float
+    ) -> torch.Tensor:
+        around = self.latents
+        if next_timestep is not None:
+            around = scheduler.add_noise(around, self.noise, next_timestep[None])
+        return torch.where((self.mask >= 1 - done) & (self.mask > 0), latents, around)
+
+
+def latent_mask(mask: Image.Image, *, soft: bool) -> torch.Tensor:
+    """A grey picture (W x H) as the mask of its latents: (1, 1, H/8, W/8), 0 or 1, or between where `soft`.
+
+    Hard masks are sampled at every eighth pixel, as in diffusers.
+    """
+    values = torch.from_numpy(np.array(mask, np.float32))[None, None] / 255
+    size = (mask.height // LATENT_SCALE, mask.width // LATENT_SCALE)
+    if soft:
+        return torch.nn.functional.interpolate(values, size=size, mode="area")
+    return torch.nn.functional.interpolate((values * 255 >= _MASKED).float(), size=size)
+
+
+class Inpainting:
+    """A scene on its way through one pass, for a batch of B pictures.
+
+    Draws from the generators in the order of diffusers' inpainting pipelines.
+    """
+
+    def __init__(self, scene: InpaintScene, options: Inpaint, vae: Vae, noise: NoiseSource) -> None:
+        self._scene = scene
+        self._options = options
+        self._vae = vae
+        self._noise = noise
+        picture = scene.frame_seam if options.soft else scene.frame_mask
+        self._mask = latent_mask(picture, soft=options.soft).to(noise.device)
+
+    def encode(self) -> torch.Tensor:
+        """The photo with its masked content: (B, 4, H/8, W/8), scaled."""
+        return encode_pictures(self._vae, [self._scene.start(self._options.content)], self._noise)
+
+    def start(self, clean: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """`clean` with what lies under the mask when painting starts."""
+        content = self._options.content
+        if content is MaskedContent.LATENT_NOISE:
+            return torch.where(self._mask > 0, noise, clean)
+        if content is MaskedContent.LATENT_NOTHING:
+            return torch.where(self._mask > 0, torch.zeros_like(clean), clean)
+        return clean
+
+    def channels(self) -> InpaintChannels:
+        """What a UNet made for inpainting is told of the photo."""
+        scene = self._scene
+        pixels = to_tensor(scene.framed(scene.photo))
+        visible = torch.from_numpy(np.array(scene.frame_mask)) < _MASKED
+        return InpaintChannels(self._mask, encode_pixels(self._vae, pixels * visible, self._noise))
+
+    def blend(self, clean: torch.Tensor, noise: torch.Tensor) -> LatentBlend:
+        """How a UNet of four channels is kept from changing what is not masked."""
+        self._noise.draw(clean.shape[1:])  # diffusers encodes the masked photo here as well, to no effect
+        return LatentBlend(clean, noise, self._mask)

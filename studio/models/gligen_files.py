@@ -1,0 +1,78 @@
+"""GLIGEN (Li et al. 2023) on disk: which tensors of a file are the graft, and what they say of it.
+
+Files hold the graft alone, or a whole UNet with it, in diffusers' names or in those of the original
+repository (`input_blocks.1.1.transformer_blocks.0.fuser.*`). Only the graft is ever read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from studio.models.configs import Config, Shapes
+from studio.models.convert import Source
+
+LAYOUT = "gligen"
+PIPELINE_IMAGE_PROJECTION = "image_project"
+"""Folder of a GLIGEN pipeline that makes phrases' features of pictures' features."""
+
+_GRAFT = re.compile(r"(^|\.)(position_net|fuser)\.")
+_FUSER_WIDTH = ".fuser.linear.weight"
+_TEXT_IMAGE = "-text-image"
+
+
+def is_graft(name: str) -> bool:
+    """True for tensors that GLIGEN adds to a UNet."""
+    return _GRAFT.search(name) is not None
+
+
+def graft_layout(names: Iterable[str]) -> str:
+    """How a file's graft is named, and whether it reads pictures: `ldm`, `diffusers-text-image`, ..."""
+    names = list(names)
+    naming = "diffusers" if any(re.search(r"(^|\.)down_blocks\.", name) for name in names) else "ldm"
+    reads_pictures = any(name.endswith("position_net.null_image_feature") for name in names)
+    return f"{naming}{_TEXT_IMAGE if reads_pictures else ''}"
+
+
+def reads_pictures(layout: str) -> bool:
+    """True for models that know boxes by pictures as well as by phrases, told by `ModelInfo.layout`."""
+    return layout.endswith(_TEXT_IMAGE)
+
+
+def graft_prefix(names: Iterable[str]) -> str:
+    """What a file puts before the names of its UNet. Raises: StopIteration: there is no position net."""
+    return next(name for name in names if "position_net." in name).partition("position_net.")[0]
+
+
+def fit_gligen(shapes: Shapes) -> Config:
+    """The configuration of a `GligenGraft`, from the tensors of its file without their prefix."""
+    widths = {
+        name.removesuffix(_FUSER_WIDTH): shape
+        for name, shape in shapes.items()
+        if name.endswith(_FUSER_WIDTH)
+    }
+    pictures = "position_net.null_image_feature" in shapes
+    feature = shapes[f"position_net.null_{'text' if pictures else 'positive'}_feature"]
+    return {
+        "feature_width": feature[0],
+        "context_width": next(iter(widths.values()))[1],
+        "reads_pictures": pictures,
+        "fusers": {place: shape[0] for place, shape in widths.items()},
+    }
+
+
+def module_key(place: str) -> str:
+    """A transformer block's place as a name inside of a `ModuleDict`, which cannot hold dots."""
+    return place.replace(".", "/")
+
+
+def gligen_sources(names: Iterable[str]) -> dict[str, Source]:
+    """For each tensor of a `GligenGraft`, its place in a file of either naming."""
+    return {name: Source(_file_name(name)) for name in names}
+
+
+def _file_name(name: str) -> str:
+    if not name.startswith("fusers."):
+        return name
+    _, key, rest = name.split(".", 2)
+    return f"{key.replace('/', '.')}.fuser.{rest}"

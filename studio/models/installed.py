@@ -1,0 +1,64 @@
+"""Small records in the data folder, and the list of models that can be installed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.core.models import CatalogueRow
+from studio.core.requests import InstallRequest
+from studio.core.settings import Settings
+
+CATALOGUE = Path(__file__).resolve().parents[2] / "assets" / "catalogue.json"
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """A JSON object; empty where the file is missing or broken, for records that can be made anew."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_record(file: Path, content: Mapping[str, Any]) -> None:
+    """Replace the file as a whole: a reader sees the old or the new record."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}.part")
+    fresh.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(fresh, file)  # noqa: PTH105 - as in the rest of the house
+
+
+def installable(settings: Settings) -> tuple[CatalogueRow, ...]:
+    """The rows of `assets/catalogue.json`, each saying whether it is on this machine."""
+    rows = json.loads(CATALOGUE.read_text("utf-8"))["models"]
+    return tuple(
+        row.model_copy(update={"installed": installed_place(settings, row.install) is not None})
+        for row in map(CatalogueRow.model_validate, rows)
+    )
+
+
+def installed_place(settings: Settings, request: InstallRequest) -> Path | None:
+    """Where an earlier installation put the model; None where there was none, or it is gone."""
+    place = read_record(_record(settings)).get(_key(request))
+    if not isinstance(place, str):
+        return None
+    path = settings.own_models / place
+    return path if path.exists() else None
+
+
+def remember_install(settings: Settings, request: InstallRequest, target: Path) -> None:
+    installed = read_record(_record(settings))
+    place = str(target.relative_to(settings.own_models))
+    write_record(_record(settings), installed | {_key(request): place})
+
+
+def _record(settings: Settings) -> Path:
+    return settings.data_dir / "installed.json"
+
+
+def _key(request: InstallRequest) -> str:
+    return f"{request.repo} {request.file}".strip()

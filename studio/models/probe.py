@@ -1,0 +1,322 @@
+"""What a model is: kind, family, variant and prediction type, from names, shapes and configurations.
+
+Only headers are read. A diffusers folder says most of it in its configurations; a single file says it with
+its tensors (`signatures`). What neither can say is the prediction type of a single-file SD 2.x or SDXL model;
+it is looked for, in this order, in
+
+1. a sidecar beside the file: `name.yaml` as the original repositories write it (`parameterization: "v"`) or
+   `name.json` with `{"prediction_type": "v_prediction"}`; this is how a person overrides the rest;
+2. the metadata `modelspec.prediction_type` (https://github.com/Stability-AI/ModelSpec);
+3. an empty tensor `v_pred`, the marker that SDXL v-prediction models such as NoobAI carry (`ztsnr` beside it:
+   trained to zero terminal SNR);
+4. for SD 2.x the size in the file's name: Stability's own are `768-v-ema`, `v2-1_768-ema-pruned` and
+   `512-base-ema`, and so are the names of their fine-tunes; inpainting models predict the noise;
+5. otherwise v-prediction for SD 2.x, as diffusers' single-file loader assumes, and epsilon for the others.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.core.errors import CorruptFile, UnknownFile
+from studio.core.models import Family, ModelKind, PredictionType, Variant
+from studio.models.annotators import net_of_folder
+from studio.models.configs import Config
+from studio.models.folders import (
+    COMPONENT_CONFIG,
+    component_class,
+    is_pipeline,
+    pipeline_components,
+    read_json,
+    weight_files,
+)
+from studio.models.gligen_files import graft_layout
+from studio.models.safe import open_weights, read_header
+from studio.models.signatures import (
+    ONLY_UNET,
+    Evidence,
+    Signature,
+    controlnet_layout,
+    family_of_context,
+    identify,
+    lora_context_width,
+    unet_family,
+)
+from studio.models.weights import Header
+
+_LATENT_SCALE = 8
+"""Pixels a latent, in every family."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    kind: ModelKind
+    family: Family
+    variant: Variant = Variant.BASE
+    prediction_type: PredictionType = PredictionType.EPSILON
+    layout: str = ""
+    dtype: str = ""
+    """torch's name of the type that most of its bytes have: 'float16'."""
+    native_size: int = 512
+    """Side of the pictures it was trained on, px."""
+    context_width: int | None = None
+    """Width of the text embeddings it attends to, where that can be seen."""
+    zero_snr: bool = False
+    licence: str = ""
+    description: str = ""
+    problem: str = ""
+    """Why it cannot be used, though it is known what it is."""
+
+
+def probe(path: Path) -> Probe:
+    """What the file or folder at `path` is.
+
+    Raises:
+        UnknownFile: readable, but no model that Easel knows.
+        CorruptFile: truncated, or a header that lies.
+        UnsafeFile: it would have to execute code to be read.
+        NotFound: something is missing.
+    """
+    try:
+        if not path.is_dir():
+            return _probe_file(path)
+        return _probe_pipeline(path) if is_pipeline(path) else _probe_component(path)
+    except (IndexError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFile(
+            f"{path.name} contradicts itself: {error!r}.", "Download or copy it again."
+        ) from error
+
+
+def _probe_file(path: Path) -> Probe:
+    header = read_header(path)
+    signature = identify(_evidence(header, path.stem))
+    prediction_type = _prediction_type(path, header, signature)
+    return Probe(
+        signature.kind,
+        _sidecar_family(path) if signature.family is Family.UNKNOWN else signature.family,
+        signature.variant,
+        prediction_type,
+        signature.layout,
+        main_dtype(header),
+        native_size(signature.family, prediction_type),
+        lora_context_width({name: info.shape for name, info in header.tensors.items()}),
+        signature.zero_snr,
+        header.metadata.get("modelspec.license", "")[:200],
+        header.metadata.get("modelspec.description", "")[:2000],
+        signature.problem,
+    )
+
+
+def _evidence(header: Header, name: str) -> Evidence:
+    return Evidence({name: info.shape for name, info in header.tensors.items()}, header.metadata, name)
+
+
+def main_dtype(header: Header) -> str:
+    sizes: dict[str, int] = {}
+    for info in header.tensors.values():
+        sizes[info.dtype] = sizes.get(info.dtype, 0) + info.size_bytes
+    return max(sizes, key=lambda dtype: sizes[dtype], default="")
+
+
+def native_size(family: Family, prediction_type: PredictionType) -> int:
+    if family is Family.SDXL:
+        return 1024
+    return 768 if (family, prediction_type) == (Family.SD2, PredictionType.V_PREDICTION) else 512
+
+
+_PREDICTION_TYPES = {
+    "epsilon": PredictionType.EPSILON,
+    "eps": PredictionType.EPSILON,
+    "v": PredictionType.V_PREDICTION,
+    "v_prediction": PredictionType.V_PREDICTION,
+    "v-prediction": PredictionType.V_PREDICTION,
+}
+
+
+def _prediction_type(path: Path, header: Header, signature: Signature) -> PredictionType:
+    if signature.kind is not ModelKind.CHECKPOINT:
+        return PredictionType.EPSILON
+    told = _sidecar_prediction(path) or header.metadata.get("modelspec.prediction_type", "").lower()
+    if told in _PREDICTION_TYPES:
+        return _PREDICTION_TYPES[told]
+    if signature.prediction_type is not None:
+        return signature.prediction_type
+    if signature.family is not Family.SD2 or signature.variant is Variant.INPAINT:
+        return PredictionType.EPSILON
+    small = re.search(r"512|(?<![a-z])base(?![a-z])", path.stem.lower())
+    return PredictionType.EPSILON if small else PredictionType.V_PREDICTION
+
+
+def _sidecar_prediction(path: Path) -> str:
+    yaml = path.with_suffix(".yaml")
+    if yaml.is_file():
+        match = re.search(
+            r"^\s*parameterization:\s*[\"']?(\w+)", yaml.read_text("utf-8", "replace"), re.MULTILINE
+        )
+        return match[1].lower() if match else "epsilon"
+    return str(read_sidecar(path).get("prediction_type", "")).lower()
+
+
+_SIDECAR_FAMILIES = {"sd1": Family.SD1, "sd2": Family.SD2, "sdxl": Family.SDXL}
+"""Values of `sd version` in AUTOMATIC1111's sidecars."""
+
+
+def _sidecar_family(path: Path) -> Family:
+    return _SIDECAR_FAMILIES.get(str(read_sidecar(path).get("sd version", "")).lower(), Family.UNKNOWN)
+
+
+def read_sidecar(path: Path) -> Config:
+    """What `name.json` beside a model says; empty where there is none that can be read."""
+    sidecar = path.with_suffix(".json")
+    try:
+        return read_json(sidecar) if sidecar.is_file() else {}
+    except CorruptFile:
+        return {}
+
+
+def _probe_pipeline(folder: Path) -> Probe:
+    components = pipeline_components(folder)
+    if components.get("unet") != "UNet2DConditionModel":
+        raise UnknownFile(
+            f"{folder.name} is a pipeline without a Stable Diffusion UNet.",
+            "Easel runs SD 1.x, SD 2.x and SDXL.",
+        )
+    unet = read_json(folder / "unet" / COMPONENT_CONFIG)
+    weights = [open_weights(weight_files(folder / role)) for role in _weighted(components)]
+    family = family_of_unet_config(unet)
+    prediction_type = _scheduler_prediction(folder, components)
+    return Probe(
+        ModelKind.GLIGEN if _is_gated(unet) else ModelKind.CHECKPOINT,
+        family,
+        _variant_of(unet, folder.name),
+        prediction_type,
+        graft_layout(weights[0].header.tensors) if _is_gated(unet) else "diffusers",
+        main_dtype(weights[0].header),
+        int(unet.get("sample_size") or 64) * _LATENT_SCALE,
+        unet.get("cross_attention_dim"),
+    )
+
+
+_WEIGHTED_ROLES = ("unet", "vae", "text_encoder", "text_encoder_2")
+
+
+def _weighted(components: dict[str, str]) -> list[str]:
+    return [role for role in _WEIGHTED_ROLES if role in components]
+
+
+def _scheduler_prediction(folder: Path, components: dict[str, str]) -> PredictionType:
+    if "scheduler" not in components:
+        return PredictionType.EPSILON
+    told = read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
+    if told not in _PREDICTION_TYPES:
+        raise UnknownFile(f"{folder.name} predicts {told!r}; Easel knows epsilon and v_prediction.")
+    return _PREDICTION_TYPES[told]
+
+
+def family_of_unet_config(config: Config) -> Family:
+    """The family of a UNet or ControlNet in a diffusers folder; told by structure, as in `signatures`."""
+    if config.get("addition_embed_type") == "text_time":
+        return Family.SDXL
+    return Family.SD2 if config.get("use_linear_projection") else Family.SD1
+
+
+def _variant_of(unet: Config, name: str) -> Variant:
+    channels = unet.get("in_channels", 4)
+    if channels not in (4, 9):
+        raise UnknownFile(f"The UNet of {name} takes {channels} channels; Easel runs those with 4 and 9.")
+    return Variant.INPAINT if channels == 9 else Variant.BASE
+
+
+def _is_gated(unet: Config) -> bool:
+    return str(unet.get("attention_type", "")).startswith("gated")
+
+
+_COMPONENT_KINDS = {
+    "AutoencoderKL": ModelKind.VAE,
+    "AutoencoderTiny": ModelKind.VAE,
+    "ControlNetModel": ModelKind.CONTROLNET,
+    "ControlNetUnionModel": ModelKind.CONTROLNET,
+    "ControlNetModel_Union": ModelKind.CONTROLNET,
+    "T2IAdapter": ModelKind.T2I_ADAPTER,
+    "UNet2DConditionModel": ModelKind.CHECKPOINT,
+    "CLIPModel": ModelKind.CLIP_VISION,
+    "CLIPVisionModel": ModelKind.CLIP_VISION,
+    "CLIPVisionModelWithProjection": ModelKind.CLIP_VISION,
+}
+
+
+def _probe_component(folder: Path) -> Probe:
+    config = read_json(folder / COMPONENT_CONFIG)
+    class_name = component_class(config)
+    kind = _COMPONENT_KINDS.get(class_name)
+    if class_name == "UNet2DConditionModel" and _is_gated(config):
+        return _probe_gated_unet(folder, config)
+    net = net_of_folder(config)
+    if net is not None:
+        kind = ModelKind.ANNOTATOR
+    if kind is None:
+        raise UnknownFile(
+            f"{folder.name} holds a {class_name or 'model of no class'}, which Easel does not run."
+        )
+    header = open_weights(weight_files(folder)).header
+    evidence = _evidence(header, folder.name)
+    return Probe(
+        kind,
+        _component_family(kind, class_name, config, evidence),
+        layout=net or _component_layout(kind, class_name, evidence),
+        dtype=main_dtype(header),
+        context_width=config.get("cross_attention_dim"),
+        problem=_COMPONENT_PROBLEMS.get(class_name, ""),
+    )
+
+
+def _component_layout(kind: ModelKind, class_name: str, evidence: Evidence) -> str:
+    if kind is ModelKind.CONTROLNET:
+        return controlnet_layout(evidence.shapes)
+    return "taesd" if class_name == "AutoencoderTiny" else "diffusers"
+
+
+def _probe_gated_unet(folder: Path, config: Config) -> Probe:
+    """A UNet that GLIGEN was trained into, or a folder with what GLIGEN added to one."""
+    header = open_weights(weight_files(folder)).header
+    evidence = _evidence(header, folder.name)
+    return Probe(
+        ModelKind.GLIGEN,
+        unet_family(evidence),
+        layout=graft_layout(evidence.shapes),
+        dtype=main_dtype(header),
+        context_width=config.get("cross_attention_dim"),
+    )
+
+
+_COMPONENT_PROBLEMS = {
+    "UNet2DConditionModel": ONLY_UNET,
+    "CLIPModel": "It holds CLIP's text encoder as well; choose a folder of its image encoder alone.",
+    "CLIPVisionModel": "It lacks the projection of a CLIPVisionModelWithProjection, which is needed.",
+}
+
+
+_FAMILY_BY_LATENT_SCALING = {0.18215: Family.SD1, 0.13025: Family.SDXL}
+
+
+def _component_family(kind: ModelKind, class_name: str, config: Config, evidence: Evidence) -> Family:
+    if class_name == "AutoencoderKL":
+        return _FAMILY_BY_LATENT_SCALING.get(config.get("scaling_factor", 0.18215), Family.UNKNOWN)
+    if class_name == "AutoencoderTiny":
+        return Family.SDXL if "xl" in evidence.name.lower() else Family.UNKNOWN
+    if kind is ModelKind.CONTROLNET or class_name == "UNet2DConditionModel":
+        return (
+            family_of_context(config.get("cross_attention_dim"))
+            if _is_bare(config)
+            else unet_family(evidence)
+        )
+    if class_name == "T2IAdapter":
+        return Family.SDXL if str(config.get("adapter_type", "")).endswith("_xl") else Family.SD1
+    return Family.UNKNOWN
+
+
+def _is_bare(config: Config) -> bool:
+    """Small SDXL ControlNets have no attention and no size conditioning to be told by."""
+    return not any("CrossAttn" in str(block) for block in config.get("down_block_types", ()))

@@ -1,0 +1,110 @@
+"""Which of our samplers, schedules and upscalers the other studios' names mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from studio.core.samplers import Sampler, Schedule, Upscaler, schedules_for
+
+_SAMPLERS: Mapping[str, Sampler] = {
+    "dpmpp 2m": Sampler.DPMPP_2M,
+    "dpmpp sde": Sampler.DPMPP_SDE,
+    "dpmpp 2m sde": Sampler.DPMPP_2M_SDE,
+    "euler a": Sampler.EULER_A,
+    "euler": Sampler.EULER,
+    "lms": Sampler.LMS,
+    "heun": Sampler.HEUN,
+    "dpm2": Sampler.DPM2,
+    "dpm 2": Sampler.DPM2,
+    "kdpm 2": Sampler.DPM2,
+    "dpm2 a": Sampler.DPM2_A,
+    "dpm 2 a": Sampler.DPM2_A,
+    "kdpm 2 a": Sampler.DPM2_A,
+    "ddim": Sampler.DDIM,
+    "ddim v3": Sampler.DDIM,
+    "plms": Sampler.PLMS,
+    "pndm": Sampler.PLMS,
+    "unipc": Sampler.UNIPC,
+    "uni pc": Sampler.UNIPC,
+    "uni pc bh2": Sampler.UNIPC,
+    "lcm": Sampler.LCM,
+    "tcd": Sampler.TCD,
+}
+"""By the plain spelling that `_plain` makes of a name."""
+
+_RELATIVES: Mapping[str, Sampler] = {
+    "dpmpp 2m sde heun": Sampler.DPMPP_2M_SDE,
+    "dpmpp 3m": Sampler.DPMPP_2M,
+    "dpmpp 3m sde": Sampler.DPMPP_2M_SDE,
+    "dpmpp 2s": Sampler.DPMPP_2M,
+    "dpmpp 2s a": Sampler.DPMPP_SDE,
+    "deis": Sampler.DPMPP_2M,
+    "ddpm": Sampler.DDIM,
+}
+"""Samplers that Easel lacks, with the nearest one it has."""
+
+_SCHEDULES: Mapping[str, Schedule] = {
+    "": Schedule.AUTOMATIC,
+    "automatic": Schedule.AUTOMATIC,
+    "normal": Schedule.AUTOMATIC,
+    "uniform": Schedule.AUTOMATIC,
+    "native": Schedule.AUTOMATIC,
+    "karras": Schedule.KARRAS,
+    "exponential": Schedule.EXPONENTIAL,
+    "polyexponential": Schedule.EXPONENTIAL,
+    "sgm uniform": Schedule.SGM_UNIFORM,
+    "simple": Schedule.SIMPLE,
+    "beta": Schedule.BETA,
+}
+
+_SUFFIX = re.compile(r"(.+) (karras|k|exponential|sgm uniform|gpu|trailing)")
+"""The schedule (or the place of the noise) as a part of the sampler's name: "DPM++ 2M Karras", "euler_k"."""
+
+
+class SamplerChoice(NamedTuple):
+    sampler: Sampler
+    schedule: Schedule
+    warnings: tuple[str, ...]
+
+
+def read_sampler(name: str, schedule: str = "") -> SamplerChoice:
+    """Our sampler and schedule for those of A1111 (old and new), ComfyUI, InvokeAI, Fooocus or NovelAI.
+
+    Args:
+        name: "DPM++ 2M Karras", "dpmpp_2m_sde_gpu", "k_euler_ancestral", "euler_k" ...
+        schedule: "Karras", "sgm_uniform" ...; empty where the name says it, or nobody does.
+    """
+    plain = _plain(name)
+    plain_schedule = _plain(schedule)
+    while plain not in _SAMPLERS and (match := _SUFFIX.fullmatch(plain)):
+        plain, suffix = match.groups()
+        if suffix != "gpu" and not plain_schedule:
+            plain_schedule = {"k": "karras", "trailing": ""}.get(suffix, suffix)
+    sampler = _SAMPLERS.get(plain) or _RELATIVES.get(plain, Sampler.DPMPP_2M)
+    warnings = []
+    if plain not in _SAMPLERS:
+        warnings.append(f"Easel has no sampler {name[:60]!r}; {sampler} is used instead.")
+    chosen = _SCHEDULES.get(plain_schedule)
+    if chosen is None or chosen not in schedules_for(sampler):
+        warnings.append(f"{sampler} cannot follow the schedule {plain_schedule[:60]!r}; its own is used.")
+        chosen = Schedule.AUTOMATIC
+    return SamplerChoice(sampler, chosen, tuple(warnings))
+
+
+def read_upscaler(name: str) -> tuple[Upscaler, tuple[str, ...]]:
+    """Our upscaler for A1111's, and a warning where it is only the nearest one."""
+    for upscaler in Upscaler:
+        if upscaler.value.lower() == name.strip().lower():
+            return upscaler, ()
+    nearest = Upscaler.LATENT if name.lower().startswith("latent") else Upscaler.LANCZOS
+    return nearest, (f"Easel has no upscaler {name[:60]!r}; {nearest} is used instead.",)
+
+
+def _plain(name: str) -> str:
+    """One spelling for all studios: lower case, single spaces, no `k_`, `++` as `pp`, `ancestral` as `a`."""
+    words = name.strip().lower().replace("++", "pp").replace("_", " ").split()
+    if len(words) > 1 and words[0] == "k":
+        words = words[1:]
+    return " ".join("a" if word == "ancestral" else word for word in words)

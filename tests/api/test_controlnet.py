@@ -1,0 +1,117 @@
+"""`/controlnet`, as the ControlNet extension's clients use it; through `webuiapi` where that has a call."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from webuiapi import ControlNetInterface, WebUIApi
+
+from studio.core.annotators import FACTS, MODULES
+from studio.core.preprocess import Canny
+from studio.core.requests import PreprocessRequest
+from tests.fakes import FakeStudio
+
+
+@pytest.fixture
+def api(port: int) -> WebUIApi:
+    return WebUIApi(host="127.0.0.1", port=port)
+
+
+def photo(size: tuple[int, int] = (96, 64)) -> Image.Image:
+    image = Image.linear_gradient("L").resize(size)
+    return Image.merge("RGB", (image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), image))
+
+
+def base64_of(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_webuiapi_reads_version_models_and_modules(api: WebUIApi, studio: FakeStudio):
+    assert api.controlnet_version() >= 2
+    models = ControlNetInterface(api).model_list()
+    assert models == api.controlnet_model_list()
+    assert models
+    known = {"none", "canny", "depth_midas", "openpose_full", "lineart_anime", "softedge_pidinet"}
+    assert known <= {*api.controlnet_module_list()}
+
+
+def test_every_preprocessor_can_be_named(client: TestClient):
+    listed = client.get("/controlnet/module_list", params={"alias_names": True}).json()
+    assert {*MODULES} <= {*listed["module_list"]}
+    assert all(facts.modules for facts in FACTS.values())
+    canny = listed["module_detail"]["canny"]
+    assert [slider["name"] for slider in canny["sliders"]] == [
+        "Resolution",
+        "Low threshold",
+        "High threshold",
+    ]
+
+
+def test_every_control_type_has_a_module(client: TestClient):
+    types = client.get("/controlnet/control_types").json()["control_types"]
+    assert {"All", "Canny", "Depth", "OpenPose", "Segmentation", "NormalMap"} <= {*types}
+    for row in types.values():
+        assert row["default_option"] in row["module_list"]
+        assert row["default_model"] in row["model_list"]
+    assert types["Canny"]["default_option"] == "canny"
+
+
+def test_settings_tell_the_number_of_units_under_both_names(client: TestClient):
+    reply = client.get("/controlnet/settings").json()
+    assert reply["control_net_unit_count"] == reply["control_net_max_models_num"] >= 3
+
+
+def test_webuiapi_gets_maps_of_its_pictures(api: WebUIApi, studio: FakeStudio):
+    reply = api.controlnet_detect([photo(), photo((48, 80))], module="canny", threshold_a=30, threshold_b=90)
+    assert [image.size for image in reply.images] == [(96, 64), (48, 80)]
+    requests = [job.request for job in studio.jobs()]
+    assert all(isinstance(request, PreprocessRequest) for request in requests)
+    assert requests[0].preprocessor == Canny(low=30, high=90, resolution=512)
+
+
+def test_no_module_gives_the_picture_back(client: TestClient):
+    sent = base64_of(photo())
+    reply = client.post("/controlnet/detect", json={"controlnet_images": [sent]}).json()
+    (image,) = reply["images"]
+    assert Image.open(io.BytesIO(base64.b64decode(image))).tobytes() == photo().tobytes()
+    assert reply["info"] == "Success"
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        ({"controlnet_module": "telepathy", "controlnet_images": ["x"]}, "controlnet_module"),
+        ({"controlnet_module": "canny", "controlnet_images": []}, "controlnet_images"),
+        ({"controlnet_module": "canny", "controlnet_images": ["***"]}, "controlnet_images.0"),
+        ({"controlnet_module": "canny"}, "controlnet_images"),
+        ({"controlnet_images": ["x"], "controlnet_processor_res": 99999}, "controlnet_processor_res"),
+    ],
+)
+def test_faults_are_told_at_their_field(client: TestClient, payload: dict, field: str):
+    reply = client.post("/controlnet/detect", json=payload)
+    assert reply.status_code == 422
+    assert reply.json()["field"] == field
+
+
+def test_unknown_paths_are_answered_in_the_same_shape(client: TestClient):
+    assert client.get("/controlnet/nothing").json()["error"] == "NotFound"
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "field"),
+    [
+        ({"kind": "canny", "low": 0}, "preprocessor.low"),
+        ({"kind": "canny", "lows": 1}, "preprocessor.lows"),
+        ({"kind": "telepathy"}, "preprocessor.kind"),
+        ({}, "preprocessor.kind"),
+    ],
+)
+def test_a_request_names_the_option_at_fault(client: TestClient, preprocessor: dict, field: str):
+    request = {"kind": "preprocess", "image": "0" * 64, "preprocessor": preprocessor}
+    assert client.post("/studio/v1/jobs", json=request).json()["field"] == field

@@ -1,0 +1,152 @@
+"""Units of the ControlNet extension -> controls and image prompts, by numbers and names, old and new."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from studio.api.sdapi.controlnet_args import Units, read_units
+from studio.core.conditions import ControlInput, ControlMode, ImagePrompt
+from studio.core.errors import EaselError
+from studio.core.geometry import ResizeMode
+from studio.core.models import ModelInfo, ModelKind
+from studio.core.preprocess import Canny, Inpaint
+from tests.api.samples import png_base64
+
+MODELS = tuple(
+    ModelInfo(id=f"id-{name}", name=name, kind=kind, sha256=digit * 64)
+    for name, kind, digit in (
+        ("canny", ModelKind.CONTROLNET, "a"),
+        ("sketch", ModelKind.T2I_ADAPTER, "b"),
+        ("look", ModelKind.IP_ADAPTER, "c"),
+    )
+)
+SOURCE = "9" * 64
+
+
+def stored(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def units(*args: Any, source: str | None = None, script: str = "ControlNet") -> Units:
+    return read_units({script: {"args": list(args)}, "ADetailer": {"args": [1]}}, MODELS, stored, source)
+
+
+def control(unit: dict[str, Any], **options: Any) -> ControlInput:
+    (fields,) = units({"model": "canny", "image": png_base64()} | unit, **options).controls
+    return ControlInput.model_validate(fields)
+
+
+def test_a_unit_as_a1111_documents_it():
+    unit = control(
+        {
+            "module": "canny",
+            "model": f"canny [{'a' * 8}]",
+            "weight": 0.6,
+            "resize_mode": "Resize and Fill",
+            "processor_res": 640,
+            "threshold_a": 30,
+            "threshold_b": 60,
+            "guidance_start": 0.1,
+            "guidance_end": 0.8,
+            "pixel_perfect": False,
+            "control_mode": "ControlNet is more important",
+            "save_detected_map": True,
+        }
+    )
+    assert unit.model == "id-canny"
+    assert (unit.weight, unit.start, unit.end) == (0.6, 0.1, 0.8)
+    assert (unit.mode, unit.resize_mode) == (ControlMode.CONTROL, ResizeMode.PAD)
+    assert unit.preprocessor == Canny(low=30, high=60, resolution=640)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Unknown", None), ("OpenPose", "OpenPose"), ("Soft Edge", "SoftEdge"), ("Hard Edge", "Canny")],
+)
+def test_what_a_union_controlnet_is_told(name: str, expected: str | None):
+    assert control({"union_control_type": name}).control_type == expected
+
+
+@pytest.mark.parametrize(("number", "mode"), enumerate(ResizeMode))
+def test_resize_modes_by_number(number: int, mode: ResizeMode):
+    assert control({"resize_mode": number}).resize_mode is mode
+
+
+@pytest.mark.parametrize(("number", "mode"), enumerate(ControlMode))
+def test_control_modes_by_number_and_by_its_text(number: int, mode: ControlMode):
+    assert control({"control_mode": number}).mode is mode
+    assert control({"control_mode": str(number)}).mode is mode
+
+
+def test_older_names_and_nulls():
+    fields = {
+        "model": "sketch",
+        "input_image": png_base64(),
+        "guidance": 0.5,
+        "mask": None,
+        "resize_mode": None,
+    }
+    (unit,) = units(fields).controls
+    read = ControlInput.model_validate(unit)
+    assert (read.model, read.end, read.resize_mode) == ("id-sketch", 0.5, ResizeMode.CROP)
+
+
+def test_a_picture_may_come_with_its_mask():
+    both = {"image": png_base64(), "mask": png_base64("white")}
+    read = control({"image": both})
+    assert read.mask is not None
+    assert read.mask != read.image
+    assert control({"image": [both]}) == read
+    inpainting = control({"image": both, "module": "inpaint"})
+    assert inpainting.mask is None
+    assert inpainting.preprocessor == Inpaint(mask=read.mask)
+    assert control({"effective_region_mask": png_base64("white")}).mask == read.mask
+
+
+def test_an_ip_adapter_is_an_image_prompt():
+    read = units({"model": "look", "module": "ip-adapter-auto", "image": png_base64(), "weight": 0.4})
+    assert not read.controls
+    (prompt,) = (ImagePrompt.model_validate(each) for each in read.image_prompts)
+    assert (prompt.model, prompt.weight, len(prompt.images)) == ("id-look", 0.4, 1)
+
+
+def test_units_that_are_off_and_switches_of_old_clients_are_passed_over():
+    off = {"enabled": False, "model": "nowhere", "image": "?"}
+    assert units(True, False, off) == Units()
+    assert read_units({}, MODELS, stored) == Units()
+    assert read_units({"controlnet": {"args": off}}, MODELS, stored) == Units()
+
+
+def test_in_image_to_image_a_unit_without_a_picture_follows_the_source():
+    assert control({"image": ""}, source=SOURCE).image == SOURCE
+
+
+@pytest.mark.parametrize(
+    ("unit", "field", "message"),
+    [
+        ({"model": "nowhere"}, "model", "no model called 'nowhere'"),
+        ({"model": "None"}, "model", "alone steers nothing"),
+        ({"image": ""}, "image", "has no picture"),
+        ({"image": "no base64!"}, "image", "no base64"),
+        ({"module": "telepathy"}, "module", "no preprocessor called"),
+        ({"module": "dw_openpose_full"}, "module", "DWPose is not run here.*openpose_full"),
+        ({"union_control_type": "Smell"}, "union_control_type", "There are Canny, .*Hard Edge"),
+        ({"control_mode": 7}, "control_mode", "There are 0 \\(Balanced\\)"),
+        ({"resize_mode": "Squeeze"}, "resize_mode", "'Squeeze' is no resize mode"),
+        ({"weight": "much"}, "weight", "valid number"),
+    ],
+)
+def test_faults_are_told_at_their_unit(unit: dict[str, Any], field: str, message: str):
+    good = {"model": "canny", "image": png_base64()}
+    with pytest.raises(EaselError, match=message) as fault:
+        units(good, good | unit)
+    assert fault.value.field == f"alwayson_scripts.controlnet.args.1.{field}"
+
+
+def test_what_is_no_unit_is_refused():
+    with pytest.raises(EaselError) as fault:
+        units("canny")
+    assert fault.value.field == "alwayson_scripts.controlnet.args.0"

@@ -1,0 +1,136 @@
+"""The command line as a person meets it: real processes, real files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from studio.cli import app
+from studio.core.settings import Settings
+from tests import tiny
+from tests.models.sparse import write_sparse
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny.make_sd1(folder / "tiny")
+    return folder
+
+
+def easel(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "studio", *map(str, words)], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve"],
+        ["generate"],
+        ["doctor"],
+        ["models", "list"],
+        ["models", "add"],
+        ["models", "install"],
+        ["models", "info"],
+        ["bench", "generate"],
+        ["bench", "control"],
+    ],
+)
+def test_every_command_explains_itself(words):
+    answer = CliRunner().invoke(app, [*words, "--help"], prog_name="easel")
+    assert answer.exit_code == 0
+    assert f"Usage: easel {' '.join(words)}" in answer.output
+
+
+def test_generate_writes_the_pictures_and_their_names(tmp_path, models_dir):
+    out = tmp_path / "new" / "ball.png"
+    options = ["--models-dir", models_dir, "--model", "tiny", "--seed", 7, "--steps", 2, "--batch-size", 2]
+    made = easel("generate", "a red ball", "--out", out, *options, "--data-dir", tmp_path / "data")
+    assert made.returncode == 0, made.stderr
+    files = [out.with_stem("ball-1"), out.with_stem("ball-2")]
+    assert made.stdout.split() == [str(file) for file in files]
+    with Image.open(files[1]) as picture:
+        assert picture.size == (64, 64)
+        assert "Seed: 8" in picture.text["parameters"]
+
+
+def test_generate_refuses_before_it_loads_anything(tmp_path, models_dir):
+    options = ["--models-dir", models_dir, "--data-dir", tmp_path, "--model", "tiny"]
+    for wrong, sentence in (
+        (["--size", "100"], "WIDTHxHEIGHT"),
+        (["--size", "100x100"], "width must be a multiple of 8, and is 100"),
+        (["--out", "ball.tiff"], ".png, .jpg"),
+        (["--model", "nothing"], "no checkpoint 'nothing'"),
+        (["--strength", "0.5"], "Add --source"),
+        (["--box", "a ball@0,0,2,1"], "boxes.boxes.0.box.x1 must be at most 1.0, and is 2.0. See"),
+    ):
+        answer = CliRunner().invoke(app, ["generate", "a red ball", *map(str, options), *wrong])
+        assert sentence in str(answer.exception)
+
+
+def test_two_studios_never_share_a_data_folder(tmp_path, models_dir):
+    from studio.cli.session import open_studio
+
+    with open_studio(Settings(data_dir=tmp_path)):
+        second = easel("generate", "a red ball", "--data-dir", tmp_path, "--models-dir", models_dir)
+    assert second.returncode == 1
+    assert "Another Easel is at work" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_models_list_names_what_is_there(tmp_path, models_dir):
+    listed = easel("models", "list", "--models-dir", models_dir, "--data-dir", tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert "tiny" in listed.stdout
+    assert "SD 1.x" in listed.stdout
+
+
+def test_models_list_says_so_where_there_is_none(tmp_path):
+    listed = CliRunner().invoke(app, ["models", "list", "--kind", "lora", "--data-dir", str(tmp_path)])
+    assert listed.stdout == ""
+    assert "--catalogue" in listed.stderr
+
+
+def test_an_added_folder_is_searched_at_every_later_start(tmp_path, models_dir):
+    assert easel("models", "add", models_dir, "--data-dir", tmp_path).returncode == 0
+    assert "tiny" in easel("models", "list", "--data-dir", tmp_path).stdout
+
+
+def test_models_info_tells_what_a_file_is(tmp_path, models_dir):
+    told = easel("models", "info", models_dir / "tiny")
+    assert "checkpoint" in told.stdout
+    assert "SD 1.x" in told.stdout
+    (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 64)
+    refused = easel("models", "info", tmp_path / "broken.safetensors")
+    assert refused.returncode == 1
+    assert "broken.safetensors" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_doctor_names_an_unwritable_folder_and_fails(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    answer = easel("doctor", "--data-dir", tmp_path / "file" / "data")
+    assert answer.returncode == 1
+    assert "--data-dir" in answer.stdout
+
+
+def test_models_info_prints_the_card_of_a_lora(tmp_path):
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    shapes = {f"{layer}.lora_down.weight": (4, 768), f"{layer}.lora_up.weight": (320, 4)}
+    told = {"modelspec.trigger_phrase": "anna, red hair", "sshs_model_hash": "ab" * 32}
+    told_by = easel("models", "info", write_sparse(tmp_path / "lcm-lora.safetensors", shapes, told)).stdout
+    for line in (
+        r"trigger words +anna, red hair",
+        r"rank +4",
+        r"network hash +abab",
+        r"suggests +technique LCM",
+    ):
+        assert re.search(line, told_by), line

@@ -1,0 +1,339 @@
+"""The catalogue: foreign folders understood, ids that stay, names that never become paths, no half copies."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from studio.core.errors import (
+    CorruptFile,
+    DiskFull,
+    InvalidRequest,
+    NotFound,
+    ResourceError,
+    UnknownFile,
+    UnsafeFile,
+)
+from studio.core.models import Family, ModelKind, Variant
+from studio.core.settings import PACK, Settings
+from studio.models.catalogue import ModelCatalogue
+from tests import tiny
+from tests.models.sparse import write_sparse
+
+LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+LORA = {f"{LAYER}.lora_down.weight": (8, 768), f"{LAYER}.lora_up.weight": (320, 8)}
+HOSTILE = [
+    "../sd1",
+    "/etc/passwd",
+    "..\\sd1",
+    "a/../../b",
+    "sd1/unet",
+    "%2e%2e/sd1",
+    "\x00",
+    "C:\\x",
+    "~/x",
+    "",
+    ".",
+]
+
+
+def catalogue_over(data: Path, *folders: Path, **options: object) -> ModelCatalogue:
+    return ModelCatalogue(Settings(data_dir=data / "data", models_dirs=folders), **options)  # type: ignore[arg-type]
+
+
+def kinds(catalogue: ModelCatalogue) -> dict[str, ModelKind]:
+    shipped = {info.id for info in catalogue.models() if Path(info.location).is_relative_to(PACK)}
+    return {info.id: info.kind for info in catalogue.models() if info.id not in shipped}
+
+
+def test_the_folders_of_automatic1111_are_understood(tmp_path, models_dir):
+    webui = tmp_path / "webui"
+    tiny.to_single_file(models_dir / "sd1", webui / "models" / "Stable-diffusion" / "base.safetensors")
+    write_sparse(webui / "models" / "Lora" / "people" / "anna.safetensors", LORA)
+    write_sparse(webui / "models" / "ESRGAN" / "upscaler.safetensors", {"body": (1,)})
+    (webui / "embeddings").mkdir()
+    torch.save({"string_to_param": {"*": torch.ones(1, 768)}}, webui / "embeddings" / "cat.pt")
+    expected = {"base": ModelKind.CHECKPOINT, "anna": ModelKind.LORA, "cat": ModelKind.EMBEDDING}
+    assert kinds(catalogue_over(tmp_path, webui / "models")) == expected
+    assert kinds(catalogue_over(tmp_path / "other", webui)) == expected
+
+
+def test_comfyuis_folders_and_extra_paths_are_understood(tmp_path, models_dir):
+    comfy, elsewhere = tmp_path / "ComfyUI", tmp_path / "elsewhere"
+    tiny.to_single_file(models_dir / "sd1", comfy / "models" / "checkpoints" / "base.safetensors")
+    write_sparse(elsewhere / "my loras" / "anna.safetensors", LORA)
+    (comfy / "extra_model_paths.yaml").write_text(
+        "mine:\n  base_path: ../elsewhere\n  loras: |\n    my loras\n    not there\n  is_default: true\n"
+    )
+    expected = {"base": ModelKind.CHECKPOINT, "anna": ModelKind.LORA}
+    assert kinds(catalogue_over(tmp_path, comfy)) == expected
+    assert kinds(catalogue_over(tmp_path / "other", comfy / "models")) == expected
+
+
+def test_files_that_libraries_name_alike_are_called_by_their_own_folder(tmp_path):
+    for place in ("embeddings/cat-toy", "embeddings"):
+        (tmp_path / "models" / place).mkdir(parents=True, exist_ok=True)
+        torch.save({"<s>": torch.ones(768)}, tmp_path / "models" / place / "learned_embeds.bin")
+    expected = {"cat-toy": ModelKind.EMBEDDING, "learned_embeds": ModelKind.EMBEDDING}
+    assert kinds(catalogue_over(tmp_path, tmp_path / "models")) == expected
+
+
+@pytest.mark.parametrize("text", ["{", "- 1", "mine: 3", "mine: {loras: [1]}", "a: &a [*a]", "\x00"])
+def test_an_odd_list_of_extra_paths_is_ignored(tmp_path, text):
+    folder = tmp_path / "models"
+    write_sparse(folder / "anna.safetensors", LORA)
+    (folder / "extra_model_paths.yaml").write_text(text)
+    assert kinds(catalogue_over(tmp_path, folder)) == {"anna": ModelKind.LORA}
+
+
+def test_the_hubs_cache_is_understood(tmp_path):
+    snapshot = tmp_path / "hub" / "models--someone--tiny-model" / "snapshots" / "abc123"
+    tiny.make_sd1(snapshot)
+    assert kinds(catalogue_over(tmp_path, tmp_path / "hub")) == {"tiny-model": ModelKind.CHECKPOINT}
+
+
+def test_files_that_libraries_name_alike_take_their_folders_name(tmp_path):
+    write_sparse(tmp_path / "models" / "lcm-lora" / "pytorch_lora_weights.safetensors", LORA)
+    assert "lcm-lora" in kinds(catalogue_over(tmp_path, tmp_path / "models"))
+
+
+def test_links_in_a_circle_end_and_each_file_is_listed_once(tmp_path):
+    models = tmp_path / "models"
+    write_sparse(models / "anna.safetensors", LORA)
+    (models / "again").symlink_to(models)
+    (models / "twin.safetensors").symlink_to(models / "anna.safetensors")
+    assert kinds(catalogue_over(tmp_path, models)) == {"anna": ModelKind.LORA}
+
+
+def test_a_broken_file_is_listed_with_its_problem_and_hides_no_other(tmp_path, models_dir):
+    models = tmp_path / "models"
+    write_sparse(models / "anna.safetensors", LORA)
+    (models / "cut.safetensors").write_bytes((models_dir / "sd1-file.safetensors").read_bytes()[:5000])
+    (models / "gone.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
+    catalogue = catalogue_over(tmp_path, models)
+    assert "promises a header" in catalogue.find("cut").problem
+    assert not catalogue.find("gone").usable
+    assert catalogue.find("anna").usable
+
+
+def test_two_models_of_one_name_get_different_ids_that_survive_a_restart(tmp_path):
+    for folder in ("a", "b"):
+        write_sparse(tmp_path / "models" / folder / "anna.safetensors", LORA)
+    torch.save({"*": torch.ones(1, 768)}, tmp_path / "models" / "anna.pt")
+    first = {info.location: info.id for info in catalogue_over(tmp_path, tmp_path / "models").models()}
+    assert {"anna", "anna (embedding)", "anna (lora)"} < set(first.values())
+    write_sparse(tmp_path / "models" / "0" / "anna.safetensors", LORA)
+    again = {info.location: info.id for info in catalogue_over(tmp_path, tmp_path / "models").models()}
+    assert first.items() < again.items()
+    assert len(set(again.values())) == len(again)
+
+
+def test_what_was_found_out_is_kept_until_the_file_changes(tmp_path):
+    file = write_sparse(tmp_path / "models" / "anna.safetensors", LORA)
+    stat = file.stat()
+    assert catalogue_over(tmp_path, tmp_path / "models").find("anna").usable
+    file.write_bytes(b"x" * stat.st_size)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert catalogue_over(tmp_path, tmp_path / "models").find("anna").usable
+    os.utime(file)
+    assert not catalogue_over(tmp_path, tmp_path / "models").find("anna").usable
+
+
+def test_a_broken_cache_is_made_anew(tmp_path):
+    write_sparse(tmp_path / "models" / "anna.safetensors", LORA)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "models.sqlite").write_bytes(b"no database at all" * 100)
+    assert catalogue_over(tmp_path, tmp_path / "models").find("anna").usable
+
+
+def test_models_are_found_by_id_name_file_title_and_hash(catalogue):
+    info = catalogue.find("sd1-file")
+    digest = catalogue.full_hash(info.id)
+    names = ("SD1-FILE", "sd1-file.safetensors", f"sd1-file.safetensors [{digest[:10]}]", digest[:10], digest)
+    for name in (*names, f"renamed.ckpt [{digest[:10]}]"):
+        assert catalogue.find(name).id == info.id
+    assert catalogue.find("sd1-file").sha256 == digest
+
+
+def test_a_name_can_be_looked_for_among_one_kind(tmp_path, models_dir):
+    write_sparse(tmp_path / "models" / "anna.safetensors", LORA)
+    tiny.to_single_file(models_dir / "sd1", tmp_path / "models" / "x" / "anna.safetensors")
+    catalogue = catalogue_over(tmp_path, tmp_path / "models")
+    assert catalogue.find("anna", ModelKind.LORA).kind is ModelKind.LORA
+    assert catalogue.find("anna", ModelKind.CHECKPOINT).kind is ModelKind.CHECKPOINT
+    with pytest.raises(NotFound, match="no vae named 'anna'"):
+        catalogue.find("anna", ModelKind.VAE)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_reaches_a_file_outside_the_list(catalogue, name):
+    for ask in (catalogue.find, catalogue.path_of, catalogue.full_hash, catalogue.activate):
+        with pytest.raises(NotFound):
+            ask(name)
+
+
+def test_ids_hold_no_separators(tmp_path):
+    write_sparse(tmp_path / "models" / "an\\na.safetensors", LORA)
+    assert "an_na" in kinds(catalogue_over(tmp_path, tmp_path / "models"))
+
+
+def test_a_picture_and_a_card_beside_a_model_are_taken_over(tmp_path):
+    models = tmp_path / "models"
+    write_sparse(models / "anna.safetensors", LORA)
+    Image.new("RGB", (8, 8)).save(models / "anna.preview.png")
+    (models / "README.md").write_text("---\nlicense: openrail++\ntags: [lora]\n---\n# Anna\n")
+    put = lambda data: hashlib.sha256(data).hexdigest()  # noqa: E731
+    info = catalogue_over(tmp_path, models, put_preview=put).find("anna")
+    assert (info.preview, info.licence) == (put((models / "anna.preview.png").read_bytes()), "openrail++")
+
+
+def test_previews_are_known_while_their_disk_is_unplugged(tmp_path):
+    models, put = tmp_path / "models", lambda data: hashlib.sha256(data).hexdigest()
+    write_sparse(models / "anna.safetensors", LORA)
+    Image.new("RGB", (8, 8)).save(models / "anna.preview.png")
+    preview = put((models / "anna.preview.png").read_bytes())
+    assert catalogue_over(tmp_path, models, put_preview=put).models()
+    models.rename(tmp_path / "elsewhere")
+    unplugged = catalogue_over(tmp_path, models, put_preview=put)
+    assert preview not in {info.preview for info in unplugged.models()}
+    assert preview in unplugged.previews
+
+
+def test_an_added_folder_is_searched_at_every_later_start(tmp_path):
+    write_sparse(tmp_path / "more" / "anna.safetensors", LORA)
+    assert "anna" in {info.id for info in catalogue_over(tmp_path).add_dir(tmp_path / "more")}
+    assert "anna" in kinds(catalogue_over(tmp_path))
+    catalogue_over(tmp_path).add_dir(tmp_path / "more")
+    assert catalogue_over(tmp_path).dirs.count(tmp_path / "more") == 1
+
+
+def test_only_existing_folders_are_added(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(InvalidRequest, match="models folder is needed"):
+            catalogue_over(tmp_path).add_dir(path)
+
+
+def test_an_import_is_copied_into_the_folder_of_its_kind(tmp_path, models_dir):
+    catalogue = catalogue_over(tmp_path)
+    info = catalogue.import_model(models_dir / "sd2-file.safetensors", "my model")
+    assert (info.id, info.kind, info.family) == ("my model", ModelKind.CHECKPOINT, Family.SD2)
+    assert Path(info.location) == tmp_path / "data" / "models" / "checkpoints" / "my model.safetensors"
+    assert Path(info.location).read_bytes() == (models_dir / "sd2-file.safetensors").read_bytes()
+    assert catalogue.import_model(models_dir / "sd1").layout == "diffusers"
+
+
+def test_a_second_import_of_one_name_is_numbered(tmp_path, models_dir):
+    catalogue = catalogue_over(tmp_path)
+    names = [
+        Path(catalogue.import_model(models_dir / "sd1-file.safetensors").location).name for _ in range(3)
+    ]
+    assert names == [f"sd1-file{number}.safetensors" for number in ("", " (2)", " (3)")]
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name])
+def test_an_imports_name_cannot_leave_the_folder(tmp_path, models_dir, name):
+    place = Path(catalogue_over(tmp_path).import_model(models_dir / "sd1-file.safetensors", name).location)
+    assert place.resolve().parent == (tmp_path / "data" / "models" / "checkpoints").resolve()
+
+
+def imported_files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "data" / "models").rglob("*") if path.is_file()]
+
+
+def test_what_is_no_model_is_not_copied(tmp_path):
+    torch.save({"w": torch.ones(3, 3, 3)}, tmp_path / "w.pt")
+    (tmp_path / "cut.safetensors").write_bytes(b"123")
+    (tmp_path / "evil.ckpt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    for name, error in {"w.pt": UnknownFile, "cut.safetensors": CorruptFile, "evil.ckpt": UnsafeFile}.items():
+        with pytest.raises(error):
+            catalogue_over(tmp_path).import_model(tmp_path / name)
+    assert imported_files(tmp_path) == []
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_model_larger_than_the_disk_is_refused_before_it_is_copied(tmp_path, models_dir, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**40, 2**40, 1000))
+    with pytest.raises(DiskFull, match="disk space"):
+        catalogue_over(tmp_path).import_model(models_dir / "sd1-file.safetensors")
+    assert imported_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(errno.ENOSPC, DiskFull), (errno.EACCES, ResourceError)], ids=["full", "forbidden"]
+)
+def test_a_copy_that_fails_half_way_leaves_nothing(tmp_path, models_dir, monkeypatch, code, error):
+    def fail(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(error):
+        catalogue_over(tmp_path).import_model(models_dir / "sd1-file.safetensors")
+    assert imported_files(tmp_path) == []
+
+
+def test_what_a_killed_copy_left_is_swept_at_the_next_start(tmp_path):
+    folder = tmp_path / "data" / "models" / "checkpoints"
+    (folder / ".old.safetensors.part").mkdir(parents=True)
+    (folder / ".fresh.safetensors.part").write_bytes(b"being written")
+    os.utime(folder / ".old.safetensors.part", (0, 0))
+    catalogue_over(tmp_path).models()
+    assert [path.name for path in folder.iterdir()] == [".fresh.safetensors.part"]
+
+
+def test_the_active_model_is_remembered_and_falls_back_when_it_is_gone(tmp_path, models_dir):
+    models = tmp_path / "models"
+    file = tiny.to_single_file(models_dir / "sd1", models / "chosen.safetensors")
+    assert catalogue_over(tmp_path, models).activate("chosen").id == "chosen"
+    assert catalogue_over(tmp_path, models).active_id == "chosen"
+    file.unlink()
+    assert catalogue_over(tmp_path, models).active_id != "chosen"
+
+
+def test_only_a_usable_checkpoint_can_be_active(tmp_path):
+    models = tmp_path / "models"
+    write_sparse(models / "anna.safetensors", LORA)
+    write_sparse(
+        models / "unet.safetensors", {"conv_in.weight": (8, 4, 3, 3), "up_blocks.0.resnets.0.x": (1,)}
+    )
+    catalogue = catalogue_over(tmp_path, models)
+    for name in ("anna", "unet"):
+        with pytest.raises(InvalidRequest):
+            catalogue.activate(name)
+
+
+def test_every_row_that_can_be_installed_is_complete_and_unique(tmp_path):
+    rows = catalogue_over(tmp_path).installable()
+    assert len({row.id for row in rows}) == len(rows) >= 13
+    assert all(row.licence and row.description and row.size_bytes and not row.installed for row in rows)
+    assert {row.family for row in rows if row.variant is Variant.INPAINT} == {
+        Family.SD1,
+        Family.SD2,
+        Family.SDXL,
+    }
+
+
+def test_listing_models_needs_no_torch(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, pathlib\n"
+        "from studio.core.settings import Settings\n"
+        "from studio.models.catalogue import ModelCatalogue\n"
+        f"ModelCatalogue(Settings(data_dir=pathlib.Path({str(tmp_path)!r}))).models()\n"
+        "assert 'torch' not in sys.modules and 'diffusers' not in sys.modules\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=120)

@@ -1,0 +1,15 @@
+"""Parity tests note how far we are from diffusers; `tests/conftest.py` tells it at the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import DIFFERENCE
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Callable[[float], None]:
+    """Note the largest difference that a test found."""
+    return lambda difference: request.node.user_properties.append((DIFFERENCE, difference))

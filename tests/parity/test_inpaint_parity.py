@@ -1,0 +1,91 @@
+"""Inpainting, with four channels and with nine, against diffusers' pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from diffusers import AutoPipelineForInpainting
+from PIL import Image
+
+from studio.core.inpaint import Inpaint
+from studio.core.models import Family
+from studio.core.requests import GenerateRequest, SourceImage
+from studio.core.samplers import Sampler
+from tests import tiny
+from tests.parity.sides import SEED, Sides
+from tests.parity.test_parity import assert_equal
+
+Record = Callable[[float], None]
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sides]:
+    folder = tmp_path_factory.mktemp("inpaint")
+    return {
+        "sd1": Sides(tiny.make_sd1(folder / "sd1"), Family.SD1),
+        "sd1-nine": Sides(tiny.make_sd1(folder / "sd1-nine", inpaint=True), Family.SD1),
+        "sd2-nine": Sides(tiny.make_sd2(folder / "sd2-nine", v=False, inpaint=True), Family.SD2),
+        "sdxl": Sides(tiny.make_sdxl(folder / "sdxl"), Family.SDXL),
+        "sdxl-nine": Sides(tiny.make_sdxl(folder / "sdxl-nine", inpaint=True), Family.SDXL),
+    }
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    gradient = torch.linspace(0, 255, 64 * 80 * 3).reshape(80, 64, 3).to(torch.uint8)
+    return Image.fromarray(gradient.numpy())
+
+
+@pytest.fixture(scope="module")
+def mask() -> Image.Image:
+    mask = Image.new("L", (64, 80), 0)
+    mask.paste(255, (16, 8, 49, 56))
+    return mask
+
+
+def request_for(strength: float, sampler: Sampler) -> GenerateRequest:
+    return GenerateRequest(
+        model="tiny",
+        prompt="a red ball and a blue house",
+        negative_prompt="grass",
+        width=64,
+        height=80,
+        steps=6,
+        seed=SEED,
+        sampler=sampler,
+        source=SourceImage(image="0" * 64, strength=strength),
+        inpaint=Inpaint(mask="1" * 64, blur=0),
+    )
+
+
+@pytest.mark.parametrize("strength", [0.7, 1.0])
+@pytest.mark.parametrize("sampler", [Sampler.DDIM, Sampler.EULER_A, Sampler.DPMPP_2M])
+@pytest.mark.parametrize("model", ["sd1", "sd1-nine", "sd2-nine", "sdxl", "sdxl-nine"])
+def test_inpainting(
+    sides: dict[str, Sides],
+    photo: Image.Image,
+    mask: Image.Image,
+    record: Record,
+    model: str,
+    sampler: Sampler,
+    strength: float,
+) -> None:
+    both, request = sides[model], request_for(strength, sampler)
+    ours = both.ours(request, photo, mask=mask)
+    pipeline = AutoPipelineForInpainting.from_pipe(both.text_to_image)
+    theirs = both.theirs(request, photo, pipeline, mask_image=mask, width=64, height=80)
+    assert_equal(ours, theirs, record)
+
+
+def test_a_batch_is_inpainted_alike(
+    sides: dict[str, Sides], photo: Image.Image, mask: Image.Image, record: Record
+) -> None:
+    request = request_for(0.7, Sampler.EULER).model_copy(update={"batch_size": 2})
+    both = sides["sd1"]
+    singles = [
+        both.ours(request.model_copy(update={"batch_size": 1, "seed": SEED + i}), photo, mask=mask)
+        for i in range(2)
+    ]
+    assert_equal(both.ours(request, photo, mask=mask), torch.cat(singles), record)

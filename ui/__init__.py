@@ -1,0 +1,1 @@
+"""The page. It knows the vocabulary of `studio.core` and nothing of the engine."""

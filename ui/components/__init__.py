@@ -1,0 +1,1 @@
+"""Parts of the page that Gradio has not: plain functions from records to escaped HTML."""
