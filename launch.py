@@ -40,6 +40,11 @@ FAILURES = {
         "Installing needs to write into this folder, and may not. "
         "Give yourself the right to, or copy Easel to a folder of yours."
     ),
+    r"The user requested \(constraint\)": (
+        "pip is told on this machine to take other versions than constraints.txt pins; the lines above say "
+        "of what. Find the setting with: python -m pip config list (or the variable PIP_CONSTRAINT). "
+        "Lift it for this installation, then run the same command again."
+    ),
     r"No matching distribution|No solution found|not a supported wheel": (
         "One of the pinned packages does not exist for this system. Easel needs a 64-bit Python on Linux, "
         "macOS 14+ or Windows, and a package index that has the versions in constraints.txt."

@@ -81,7 +81,7 @@ class Wiring:
 
     def __init__(self, banner: gr.HTML, seen: gr.JSON) -> None:
         self._always = {banner: "", seen: {}}
-        self._banner = banner
+        self.banner = banner
 
     def on(
         self,
@@ -104,7 +104,7 @@ class Wiring:
         """
         return gr.on(
             triggers,
-            guarded(self._banner, handler, self._always, otherwise=otherwise, field=field),
+            guarded(self.banner, handler, self._always, otherwise=otherwise, field=field),
             inputs,
             [*self._always, *outputs],
             **self._quiet(options),
@@ -120,15 +120,15 @@ class Wiring:
         **options: Any,
     ) -> None:
         """When a person uses `action` of an own component (see `live_html`), run `handler`."""
-        guard = guarded(self._banner, handler, self._always)
+        guard = guarded(self.banner, handler, self._always)
         getattr(part, action)(guard, inputs, [*self._always, *outputs], **self._quiet(options))
 
     def poll(
         self, triggers: Any, handler: Callable[..., Updates], inputs: Any, outputs: Any, **options: Any
     ) -> Any:
         """Like `on`, but leaves the banner alone: what nobody asked for must not clear what somebody did."""
-        guard = guarded(self._banner, handler, {})
-        return gr.on(triggers, guard, inputs, [self._banner, *outputs], **self._quiet(options))
+        guard = guarded(self.banner, handler, {})
+        return gr.on(triggers, guard, inputs, [self.banner, *outputs], **self._quiet(options))
 
     def in_browser(
         self, triggers: Any, js: str, inputs: Any = None, outputs: Any = None, **options: Any

@@ -41,6 +41,11 @@ def test_a_prompt_becomes_a_picture_with_its_actions(page, studio):
     expect(picture(page)).to_have_attribute("src", f"studio/v1/images/{image.id}/file")
 
 
+def test_an_empty_canvas_offers_an_example(page, studio):
+    page.get_by_role("button", name="Try the example").click()
+    expect(page.locator(PROMPT)).to_have_value("a red ball and a blue house on grass")
+
+
 def test_the_preview_sharpens_with_step_and_time_left(page, slow):
     say(page, "a star", steps=150)
     page.click("#generate")

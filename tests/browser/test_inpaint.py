@@ -500,6 +500,7 @@ def test_the_mask_is_taken_away_in_the_generate_tab(alone, studio):
     alone.get_by_role("tab", name="Generate", exact=True).click()
     alone.click("#part-inpaint [data-action=unmask]")
     expect(alone.locator("#part-inpaint .masked")).to_have_count(0)
+    expect(alone.locator("#part-source img")).to_be_visible()  # it stays, where it can be taken away
     alone.get_by_role("tab", name="Inpaint", exact=True).click()
     alone.wait_for_function("document.querySelector('.mask-editor [data-do=clear]').disabled")
     tool(alone, "undo")

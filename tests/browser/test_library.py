@@ -162,6 +162,32 @@ def test_a_selection_is_exported_as_a_zip(library):
     expect(library.locator("#bulk")).to_be_hidden()
 
 
+@pytest.fixture
+def refusing(library):
+    """The wall with two pictures ticked, on a page whose route for the export a test may change."""
+    for card in library.locator(".card").all()[:2]:
+        card.locator(".mark input").check(force=True)
+    expect(library.locator("#bulk")).to_contain_text("2 images selected")
+    yield library
+    library.unroute("**/export")
+    library.get_by_role("button", name="Select none").click()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"status": 507, "json": {"message": "The disk is full. Free some space."}}, "The disk is full."),
+        ({"status": 502, "body": "<h1>no gateway</h1>"}, "The export failed (502)."),
+        (None, "The export got no answer."),
+    ],
+)
+def test_an_export_that_fails_says_why(refusing, shared_visit, answer, sentence):
+    refusing.route("**/export", lambda route: route.fulfill(**answer) if answer else route.abort())
+    refusing.click("#export")
+    expect(refusing.locator("#problems")).to_contain_text(sentence)
+    shared_visit.complaints.clear()  # the browser's own line about the answer
+
+
 def test_a_selection_is_deleted_and_brought_back(library, studio):
     before = studio.images().total
     for card in library.locator(".card").all()[:3]:

@@ -89,6 +89,7 @@ def test_a_python_without_venv_names_the_package_to_install(monkeypatch):
         ("Retrying after NewConnectionError ... No matching distribution found", "needs the network"),
         ("error: Permission denied (os error 13)", "may not"),
         ("ERROR: No matching distribution found for torch", "does not exist for this system"),
+        ("The user requested (constraint) torch<=2.14", "pip config list"),
         ("something else", "delete .venv"),
     ],
 )

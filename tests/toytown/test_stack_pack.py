@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from base import Base
 from diffusers import ControlNetModel, UNet2DConditionModel
+from drawing import Painter, cases
 from evaluate import MODELS
 from evaluate_stack import (
     Eyes,
-    Painter,
-    cases,
     edge_f1,
     measure_depth,
     measure_inpaint,
@@ -20,7 +19,7 @@ from evaluate_stack import (
 from facts import edges_of
 from transformers import AutoConfig, AutoImageProcessor
 
-ANNOTATORS = sorted((MODELS / "annotators").iterdir())
+ANNOTATORS = sorted(path for path in (MODELS / "annotators").iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("folder", ANNOTATORS, ids=lambda folder: folder.name)

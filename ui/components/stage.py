@@ -11,21 +11,22 @@ from ui.links import image_url, thumbnail_url
 from ui.stream import JobSight
 from ui.words import counted, esc, time_words
 
-ACTIONS = ("cancel", "dismiss", "source", "inpaint", "reuse", "seed", "favourite", "delete")
+ACTIONS = ("cancel", "dismiss", "example", "source", "inpaint", "reuse", "seed", "favourite", "delete")
 
 _STAR = (
     '<svg viewBox="0 0 24 24" aria-hidden="true">'
     '<path d="m12 3 2.7 5.8 6.3.8-4.6 4.4 1.2 6.2L12 17.1 6.4 20.2l1.2-6.2L3 9.6l6.3-.8z"/></svg>'
 )
 
-_EMPTY = """
+_EMPTY = f"""
 <div class="empty">
   <svg viewBox="0 0 96 96" aria-hidden="true">
   <path d="M48 8v10M30 18h36v40H30zM22 64h52M38 64 24 92M58 64l14 28M48 64v22"/>
   <circle cx="43" cy="34" r="6"/><path d="m32 54 12-10 8 6 12-13"/></svg>
   <h3>An empty canvas</h3>
-  <p>Say what you would like to see, then press <kbd>Ctrl</kbd> <kbd>Enter</kbd>.
-  The picture appears here while it is being made; <kbd>Esc</kbd> stops it.</p>
+  <p>Say what you would like to see. The picture appears here while it is being made.
+  <span class="for-keys"><kbd>Ctrl</kbd> <kbd>Enter</kbd> starts, <kbd>Esc</kbd> stops.</span></p>
+  {action_button("example", "Try the example", "Put a prompt into the form")}
 </div>
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from ui.components import box_editor, box_words
+from ui.tabs.generate_layout import EXAMPLE_PROMPT
 from ui.wiring import editor_html, live_html
 
 
@@ -20,7 +21,7 @@ class BoxesLayout:
                     label="Prompt",
                     lines=2,
                     max_lines=6,
-                    placeholder="a red ball and a blue house on grass",
+                    placeholder=EXAMPLE_PROMPT,
                     elem_id="boxes-prompt",
                 )
                 self.result = live_html(

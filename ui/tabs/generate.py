@@ -23,7 +23,7 @@ from ui.problems import Problem, Updates, problems_html
 from ui.sizes import SHAPES, extent_for, nearest_extent
 from ui.stack import Stack
 from ui.stream import FAST, LivePart, Session, current_job, focus, look, own_jobs
-from ui.tabs.generate_layout import GenerateLayout
+from ui.tabs.generate_layout import EXAMPLE_PROMPT, GenerateLayout
 from ui.wiring import Wiring
 
 _SAVE = """(...values) => {
@@ -78,6 +78,7 @@ class GenerateTab(GenerateLayout):
         wiring.on([self.cancel.click], self._cancel_current, [session], [self.stage])
         wiring.act(self.stage, "cancel", self._cancel, [session], [self.stage])
         wiring.act(self.stage, "dismiss", self._dismiss, [session], [self.stage, *self._stack.dismissing])
+        wiring.act(self.stage, "example", lambda: {self.prompt: EXAMPLE_PROMPT}, None, [self.prompt])
         wiring.act(self.stage, "reuse", self._reuse, None, self.shown_outputs)
         wiring.act(self.stage, "seed", self._reuse_seed, None, [form["seed"]])
         wiring.act(self.stage, "source", self.use_as_source, None, self.source_outputs)

@@ -21,6 +21,8 @@ _USUAL = GenerateRequest()
 _HIRES = HiresPass()
 _STRENGTH = SourceImage.model_fields["strength"].default
 
+EXAMPLE_PROMPT = "a red ball and a blue house on grass"
+
 _RESIZE = [
     ("Crop to fill", str(ResizeMode.CROP)),
     ("Fit whole, padded", str(ResizeMode.PAD)),
@@ -72,7 +74,7 @@ class GenerateLayout:
                     label="Prompt",
                     lines=3,
                     max_lines=8,
-                    placeholder="a red ball and a blue house on grass",
+                    placeholder=EXAMPLE_PROMPT,
                     autofocus=True,
                 ),
             )

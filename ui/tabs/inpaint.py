@@ -123,7 +123,7 @@ class InpaintTab(InpaintLayout):
         line = self._generate.masked
         masked = wiring.turn([self._held.change])
         wiring.poll(masked, self._masked_line, [self._held], [line], **_LAST_COUNTS)
-        wiring.act(line, "unmask", lambda: {self._held: ""}, None, [self._held])
+        wiring.act(line, "unmask", self._unmask, None, [self._held, self._generate.source_part])
         wiring.act(line, "edit", lambda: {self._tabs: gr.update(selected="inpaint")}, None, [self._tabs])
         wiring.poll(
             wiring.turn([self._stack.model.change, self._stack.known.change, tab.select]),
@@ -276,6 +276,10 @@ class InpaintTab(InpaintLayout):
 
     def _switch(self, event: gr.EventData) -> Updates:
         return {self._stack.model: self._studio.activate(event.id).id}
+
+    def _unmask(self) -> Updates:
+        """The photo stays: the next picture starts from it. So it is shown, where it can be taken away."""
+        return {self._held: "", self._generate.source_part: gr.update(open=True)}
 
     def _masked_line(self, text: str) -> Updates:
         return {self._generate.masked: masked_html(held_inpaint(text))}

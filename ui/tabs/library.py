@@ -163,7 +163,8 @@ class LibraryTab:
     def _wire_marking(self, wiring: Wiring) -> None:
         bulk = [self.bulk, self.bulk_words, self.marked]
         wiring.act(self.wall, "marked", self._mark, [self.marked], bulk, js=_MARKS, **_LAST_COUNTS)
-        wiring.in_browser([self.export.click], script("export.js").replace("URL_OF_EXPORT", EXPORT_URL))
+        export = script("export.js").replace("URL_OF_EXPORT", EXPORT_URL)
+        wiring.in_browser([self.export.click], export, None, wiring.banner)
         wiring.in_browser([self.unmark.click], "() => window.easelUnmark()")
 
     def _with_marks(self, inputs: set[Any]) -> str:
