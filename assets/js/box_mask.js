@@ -41,6 +41,23 @@ const setInside = (inside) => {
   edits.set(touched({...edits.doc, inside}));
 };
 
+// A photo that came into the form elsewhere is the start of what is made here, too, and nothing else would say so.
+const startWords = () => {
+  if (!live || !page.read('source-image')) return '';
+  const {mask} = inpaintPart();
+  if (edits.doc.inside && mask && ourMasks().includes(mask)) return '';
+  return page.read('inpaint')
+    ? 'Only the masked part of the photo in the form is painted anew.'
+    : 'The picture starts from the one in the form.';
+};
+const drawStart = () => {
+  const words = startWords();
+  const line = element.querySelector('.starts');
+  line.hidden = !words;
+  line.querySelector('span').textContent = words;
+};
+const unstart = () => { page.write('inpaint', ''); page.write('source-image', ''); drawStart(); };
+
 // Another mask came into the form: then it is not the boxes that say where is painted.
 const heardMask = () => {
   const {mask} = inpaintPart();

@@ -28,6 +28,7 @@ historyKeys(edits, {
   unphoto: () => { view.under = 'blank'; edits.set({...edits.doc, photo: null, inside: false}); },
   adopt: () => attempt(async () => takePhoto(await pictures.store(await (await fetch(result.src)).blob()))),
   models: () => trigger('models', {}),
+  unstart,
 });
 
 const measure = async () => {
@@ -80,6 +81,7 @@ const begin = () => {
   live = true;
   adopt(page.read('boxes'));
   heardMask();
+  drawStart();
 };
 
 start();
@@ -87,7 +89,7 @@ drawLayouts();
 watch('value', () => drawModels(props.value || {}));
 page.attach({
   text: (text) => adopt(text ?? ''),
-  mask: () => setTimeout(heardMask, 60),
+  start: () => setTimeout(() => { heardMask(); drawStart(); }, 60),
   frame: (width, height) => { if (width > 0 && height > 0) { frame = {width, height}; draw(); } },
   result: (given) => {
     result = given;

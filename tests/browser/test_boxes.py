@@ -379,6 +379,19 @@ def test_only_the_boxes_of_a_photo_are_painted(boxes, studio):
     do(boxes, "unphoto")
 
 
+def test_a_photo_that_is_the_start_elsewhere_is_told_and_taken_away(boxes, studio):
+    photo = studio.put_blob(photo_file()["buffer"])
+    boxes.evaluate("(photo) => window.easelBoxes.write('source-image', photo)", photo)
+    line = boxes.locator("#boxes-editor .starts")
+    expect(line).to_contain_text("The picture starts from the one in the form.")
+    boxes.evaluate("(mask) => window.easelBoxes.write('inpaint', JSON.stringify({mask}))", photo)
+    expect(line).to_contain_text("Only the masked part of the photo")
+    do(boxes, "unstart")
+    expect(line).to_be_hidden()
+    request = generated(boxes, studio)
+    assert (request.source, request.inpaint) == (None, None)
+
+
 # ---------------------------------------------------------------------- coming back
 
 

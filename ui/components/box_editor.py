@@ -96,7 +96,8 @@ def _takes_boxes(checkpoint: ModelInfo) -> bool:
 def box_editor_html() -> str:
     return (
         f'<section class="editor boxes" aria-label="Boxes"><div class="box-stage">{_top()}{_WELL}{LINE}'
-        f'{_bottom()}</div><div class="box-side">{_HEAD}<ol class="box-list" aria-label="Boxes"></ol>'
+        f'{_bottom()}</div><div class="box-side">{_HEAD}{_start()}'
+        '<ol class="box-list" aria-label="Boxes"></ol>'
         f'<p class="no-boxes" hidden>No box yet. Drag on the canvas, or choose a layout.</p>'
         f'{_add()}<ul class="checks" role="status" aria-label="What to look at"></ul>{_options()}</div>'
         f'{_ROW}<datalist id="box-phrases"></datalist></section>'
@@ -185,6 +186,12 @@ def _bottom() -> str:
         + tool("clear", "Clear", "Take all boxes away")
         + "</div>"
     )
+
+
+def _start() -> str:
+    """What else is in the form and not seen in this tab: a photo to start from, a mask on it."""
+    away = tool("unstart", "Start from nothing", "Take photo and mask out of the form")
+    return f'<p class="starts" role="status" hidden><span></span> {away}</p>'
 
 
 def _add() -> str:

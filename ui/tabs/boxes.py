@@ -59,7 +59,8 @@ class BoxesTab(BoxesLayout):
         wiring.in_browser([self.prompt.input], "(said) => said", self.prompt, prompt)
         wiring.in_browser([prompt.change], _ECHO, [prompt, self.prompt], self.prompt)
         wiring.in_browser([self._held.change], _tell("text"), self._held)
-        wiring.in_browser([self._stack.held["inpaint"].change], _tell("mask"))
+        starts = [self._stack.held["inpaint"].change, self._generate.source.change, tab.select]
+        wiring.in_browser(starts, _tell("start"))
         wiring.in_browser([page.load, tab.select, *(part.change for part in size)], _tell("frame"), size)
         changes = [page.load, tab.select, self._stack.model.change, self._stack.known.change]
         wiring.poll(changes, self._models, [self._stack.model], [self.editor])
