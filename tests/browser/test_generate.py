@@ -42,8 +42,10 @@ def test_a_prompt_becomes_a_picture_with_its_actions(page, studio):
 
 
 def test_an_empty_canvas_offers_an_example(page, studio):
-    page.get_by_role("button", name="Try the example").click()
+    example = page.locator("#stage").get_by_text("Try the example")
+    example.click()
     expect(page.locator(PROMPT)).to_have_value("a red ball and a blue house on grass")
+    expect(example).to_be_hidden()  # it would replace what was said
 
 
 def test_the_preview_sharpens_with_step_and_time_left(page, slow):
