@@ -78,6 +78,15 @@ def image_prompt_entries(studio: Studio, values: Iterable[str]) -> list[dict[str
     return entries
 
 
+def named_files(controls: Iterable[str], image_prompts: Iterable[str]) -> tuple[Path, ...]:
+    """The pictures that the values of both options name. Raises: InvalidRequest."""
+    told = (
+        *(_parse(value, "--control") for value in controls),
+        *(_parse(value, "--image-prompt") for value in image_prompts),
+    )
+    return tuple(each.file for each in told)
+
+
 def _parse(value: str, option: str) -> _Told:
     model, equals, rest = value.partition("=")
     match = _WEIGHT.fullmatch(rest)

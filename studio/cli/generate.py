@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from studio.cli.generate_options import ControlOptions, PictureOptions, ProcessOptions
 from studio.cli.groups import grouped
 from studio.cli.options import StudioOptions
-from studio.cli.outputs import writing_explained
+from studio.cli.outputs import Naming, asked_place, places_for, writing_explained
 from studio.cli.progress import follow
 from studio.cli.session import open_studio
 from studio.core.errors import InvalidRequest, NotFound
@@ -43,8 +44,19 @@ Words = Annotated[
     typer.Argument(metavar="PROMPT", help="What to show. Understands (red:1.3) and <lora:name:0.8>."),
 ]
 Out = Annotated[
-    Path, typer.Option(help="File to write: .png, .jpg or .webp. Several pictures become NAME-1, NAME-2, ...")
+    Path,
+    typer.Option(
+        help="File to write: .png, .jpg or .webp. Several pictures become NAME-1, NAME-2, ...; where a name "
+        "exists, the next number that is free."
+    ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that have these names.")]
+
+_PICTURES = Naming(tuple(FORMATS))
+_USUAL_OUT = Path("out.png")
+
+Places = Callable[[int], tuple[Path, ...]]
+"""Where so many pictures go."""
 
 
 @grouped
@@ -54,14 +66,17 @@ def generate(
     process: ProcessOptions,
     control: ControlOptions,
     machine: StudioOptions,
-    out: Out = Path("out.png"),
+    out: Out = _USUAL_OUT,
+    force: Force = False,
 ) -> None:
     """Generate pictures and write them to files; the library keeps them as well.
 
     The same request, queue and engine as in the page: the same settings give the same picture. The
     files' names go to stdout, progress to stderr. Every file carries the settings that made it.
     """
-    file_format = format_of(out)
+    file_format = FORMATS[asked_place(out, _USUAL_OUT, _PICTURES).suffix.lower()]
+    sources = (*picture.files, *control.files)
+    places = partial(places_for, out, _USUAL_OUT, sources, force=force, naming=_PICTURES)
     with open_studio(machine.settings()) as studio:
         checkpoint = find_checkpoint(studio, process.model)
         request = read_request(
@@ -72,16 +87,20 @@ def generate(
             **process.fields(),
             **control.fields(studio),
         )
-        for path in make_pictures(studio, request, out):
+        for path in make_pictures(studio, request, places):
             typer.echo(path)
 
 
-def make_pictures(studio: Studio, request: GenerateRequest, out: Path) -> Iterator[Path]:
-    """Run `request` through the studio's queue, and copy each of its pictures out of the library."""
+def make_pictures(studio: Studio, request: GenerateRequest, places: Places) -> Iterator[Path]:
+    """Run `request` through the studio's queue, and copy each of its pictures out of the library.
+
+    Raises: InvalidRequest, before anything runs: there is no place for them.
+    """
+    places(request.batch_size * request.batches)
     job = studio.submit(request)
     studio.start()
     images = follow(studio, job.id).images
-    for path, image in zip(numbered(out, len(images)), images, strict=True):
+    for path, image in zip(places(len(images)), images, strict=True):
         with writing_explained(path):
             write_bytes(path, studio.image_path(image).read_bytes())
         yield path
@@ -99,23 +118,6 @@ def find_checkpoint(studio: Studio, name: str) -> ModelInfo:
             return checkpoint
     names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none at all"
     raise NotFound(f"There is no checkpoint {wanted!r} here, but {names}.", "See: easel models list")
-
-
-def format_of(out: Path) -> Literal["png", "jpeg", "webp"]:
-    """The format that a file's name asks for. Raises: InvalidRequest."""
-    try:
-        return FORMATS[out.suffix.lower()]
-    except KeyError:
-        raise InvalidRequest(
-            f"--out needs a name that ends in {', '.join(FORMATS)}, not {out.name!r}."
-        ) from None
-
-
-def numbered(out: Path, count: int) -> tuple[Path, ...]:
-    """One path a picture: `out` itself, or `out-1`, `out-2`, ..."""
-    if count == 1:
-        return (out,)
-    return tuple(out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1))
 
 
 def read_request(**fields: Any) -> GenerateRequest:

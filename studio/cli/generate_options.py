@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.cli.controls import Controls, ImagePrompts, control_entries, image_prompt_entries
+from studio.cli.controls import (
+    Controls,
+    ImagePrompts,
+    control_entries,
+    image_prompt_entries,
+    named_files,
+)
 from studio.cli.scene import DEFAULT_SHARE, BoxOption, BoxShare, MaskOption, layout_fields, mask_fields
 from studio.core.errors import InvalidRequest
 from studio.core.protocol import Studio
@@ -47,6 +53,11 @@ class PictureOptions:
         ),
     ] = None
     mask: MaskOption = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What the pictures are made of."""
+        return tuple(filter(None, (self.source, self.mask)))
 
     def fields(self, studio: Studio, native_size: int) -> dict[str, Any]:
         """Those of a `GenerateRequest`; without --size, both sides have `native_size` px.
@@ -118,6 +129,11 @@ class ControlOptions:
     image_prompt: ImagePrompts = None
     box: BoxOption = None
     box_share: BoxShare = DEFAULT_SHARE
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Maps and pictures that are named. Raises: InvalidRequest."""
+        return named_files(self.control or (), self.image_prompt or ())
 
     def fields(self, studio: Studio) -> dict[str, Any]:
         """Those of a `GenerateRequest`. Raises: InvalidRequest, NotFound, ImageError."""

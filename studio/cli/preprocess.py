@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from studio.cli.options import STUDIO_PANEL, DataDir, Device, ModelsDirs, settings_from
-from studio.cli.outputs import writing_explained
+from studio.cli.outputs import Naming, place_for, writing_explained
 from studio.cli.progress import follow
 from studio.cli.session import open_studio
 from studio.core.annotator_nets import WEIGHTS
@@ -44,29 +45,65 @@ app = typer.Typer(
 Picture = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Photo or drawing.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="PNG file to write; without it, PICTURE-KIND.png beside the picture."),
+    typer.Option(
+        help="PNG file to write; without it, PICTURE-KIND.png beside the picture. Where it exists: "
+        "NAME-2, ..."
+    ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="File for the pose itself, as OpenPose's JSON.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that have these names.")]
 
 _NOT_OPTIONS = frozenset({"kind", "mask"})
+_MAPS, _POSES = Naming((".png",)), Naming((".json",), "--json")
 
 
-def make_map(
-    studio: Studio, picture: Path, options: dict[str, Any], out: Path, json_out: Path | None = None
-) -> None:
-    """Run a preprocessor through the studio's queue, and write the map that it makes."""
-    if out.suffix.lower() != ".png":
-        raise InvalidRequest(f"--out needs a name that ends in .png, not {out.name!r}.")
+@dataclass(frozen=True)
+class Target:
+    """Where a map goes, and the pose that it shows."""
+
+    proposed: Path
+    """The map's place where none is told."""
+    sources: tuple[Path, ...]
+    """What it is made of, which is never replaced."""
+    out: Path | None = None
+    json_out: Path | None = None
+    force: bool = False
+
+    def map_place(self) -> Path:
+        """Free right now, unless it may be replaced. Raises: InvalidRequest, as `place_for`."""
+        return place_for(self.out, self.proposed, self.sources, force=self.force, naming=_MAPS)
+
+    def pose_place(self) -> Path | None:
+        """The same for the pose; None where it is not wanted."""
+        if self.json_out is None:
+            return None
+        proposed = self.proposed.with_suffix(".json")
+        return place_for(self.json_out, proposed, self.sources, force=self.force, naming=_POSES)
+
+
+def make_map(studio: Studio, picture: Path, options: dict[str, Any], target: Target) -> Iterator[Path]:
+    """Run a preprocessor through the studio's queue, and write the map that it makes.
+
+    Returns: the files that were written.
+
+    Raises: InvalidRequest, before anything runs, for options and names that cannot be.
+    """
     request = _request(image=studio.put_blob(picture.read_bytes()), preprocessor=options)
+    target.map_place()
+    target.pose_place()
     job = studio.submit(request)
     studio.start()
     (blob,) = follow(studio, job.id).blobs
     data = studio.blob(blob)
-    with writing_explained(out):
-        write_bytes(out, data)
-    if json_out:
-        with writing_explained(json_out):
-            write_bytes(json_out, _pose(data).encode())
+    yield _write(target.map_place(), data)
+    if place := target.pose_place():
+        yield _write(place, _pose(data).encode())
+
+
+def _write(place: Path, data: bytes) -> Path:
+    with writing_explained(place):
+        write_bytes(place, data)
+    return place
 
 
 def _request(**fields: Any) -> PreprocessRequest:
@@ -90,14 +127,17 @@ def _command(kind: str, options: type[Options]) -> Callable[..., None]:
     """The command of one preprocessor, with a parameter for each of its options."""
 
     def run(**given: Any) -> None:
-        picture, out, json_out = given.pop("picture"), given.pop("out"), given.pop("json_out", None)
-        settings = _settings(given)
-        target = out or picture.with_name(f"{picture.stem}-{kind}.png")
+        picture, mask, settings = given.pop("picture"), given.pop("mask", None), _settings(given)
+        target = Target(
+            picture.with_name(f"{picture.stem}-{kind}.png"),
+            (picture, mask) if mask else (picture,),
+            **{name: given.pop(name) for name in ("out", "json_out", "force") if name in given},
+        )
         with open_studio(settings) as studio:
-            if mask := given.pop("mask", None):
+            if mask:
                 given["mask"] = studio.put_blob(mask.read_bytes())
-            make_map(studio, picture, {"kind": kind, **given}, target, json_out)
-        typer.echo(target)
+            for path in make_map(studio, picture, {"kind": kind, **given}, target):
+                typer.echo(path)
 
     parameters = list(_parameters(kind, options))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -119,6 +159,7 @@ def _help(facts: PreprocessorFacts, options: type[Options]) -> str:
 def _parameters(kind: str, options: type[Options]) -> Iterator[inspect.Parameter]:
     yield _parameter("picture", Picture)
     yield _parameter("out", Out, None)
+    yield _parameter("force", Force, False)
     for name, field in options.model_fields.items():
         if name not in _NOT_OPTIONS:
             yield _option(name, field)

@@ -51,7 +51,7 @@ def test_every_command_explains_itself(words):
 
 
 def test_generate_writes_the_pictures_and_their_names(tmp_path, models_dir):
-    out = tmp_path / "new" / "ball.png"
+    out = tmp_path / "ball.png"
     options = ["--models-dir", models_dir, "--model", "tiny", "--seed", 7, "--steps", 2, "--batch-size", 2]
     made = easel("generate", "a red ball", "--out", out, *options, "--data-dir", tmp_path / "data")
     assert made.returncode == 0, made.stderr
@@ -62,17 +62,42 @@ def test_generate_writes_the_pictures_and_their_names(tmp_path, models_dir):
         assert "Seed: 8" in picture.text["parameters"]
 
 
+def test_generate_writes_over_nothing_that_is_there(tmp_path, models_dir):
+    ball = tmp_path / "ball.png"
+    Image.new("RGB", (64, 64), "red").save(ball)
+    before = ball.read_bytes()
+
+    def generated(*words):
+        options = (
+            "--models-dir",
+            models_dir,
+            "--model",
+            "tiny",
+            "--steps",
+            1,
+            "--data-dir",
+            tmp_path / "data",
+        )
+        given = ("generate", "a ball", "--source", ball, "--out", ball, *options, *words)
+        return CliRunner().invoke(app, list(map(str, given)))
+
+    assert generated().stdout.split() == [str(tmp_path / "ball-2.png")]
+    assert "does not replace ball.png: it is a source" in str(generated("--force").exception)
+    assert ball.read_bytes() == before
+
+
 def test_generate_refuses_before_it_loads_anything(tmp_path, models_dir):
     options = ["--models-dir", models_dir, "--data-dir", tmp_path, "--model", "tiny"]
     for wrong, sentence in (
         (["--size", "100"], "WIDTHxHEIGHT"),
         (["--size", "100x100"], "width must be a multiple of 8, and is 100"),
         (["--out", "ball.tiff"], ".png, .jpg"),
+        (["--out", tmp_path / "nowhere" / "ball.png"], "nowhere for the result is not there"),
         (["--model", "nothing"], "no checkpoint 'nothing'"),
         (["--strength", "0.5"], "Add --source"),
         (["--box", "a ball@0,0,2,1"], "boxes.boxes.0.box.x1 must be at most 1.0, and is 2.0. See"),
     ):
-        answer = CliRunner().invoke(app, ["generate", "a red ball", *map(str, options), *wrong])
+        answer = CliRunner().invoke(app, ["generate", "a red ball", *map(str, [*options, *wrong])])
         assert sentence in str(answer.exception)
 
 

@@ -61,6 +61,52 @@ def test_a_pose_is_written_as_json(tmp_path: Path, photo: Path):
     assert len(content["people"][0]["pose_keypoints_2d"]) == 18 * 3
 
 
+def test_nothing_that_is_there_is_written_over(tmp_path: Path, photo: Path):
+    before, options = photo.read_bytes(), ("--data-dir", tmp_path / "d")
+    assert run("canny", photo, "--out", photo, *options) == str(tmp_path / "photo-2.png")
+    assert run("canny", photo, *options) == str(tmp_path / "photo-canny.png")
+    assert run("canny", photo, *options) == str(tmp_path / "photo-canny-2.png")
+    edges = tmp_path / "photo-canny.png"
+    edges.write_bytes(b"mine")
+    assert run("canny", photo, "--force", *options) == str(edges)
+    assert edges.read_bytes() != b"mine"
+    with pytest.raises(EaselError, match=r"does not replace photo\.png: it is a source"):
+        run("canny", photo, "--out", photo, "--force", *options)
+    assert photo.read_bytes() == before
+
+
+def test_force_spares_the_mask_too(tmp_path: Path, photo: Path):
+    mask = tmp_path / "mask.png"
+    Image.new("L", (150, 90), 255).save(mask)
+    with pytest.raises(EaselError, match=r"does not replace mask\.png: it is a source"):
+        run(
+            *("inpaint", photo, "--mask", mask, "--out", mask, "--force"),
+            *("--data-dir", tmp_path / "d"),
+        )
+
+
+def test_a_pose_goes_beside_one_that_is_there(tmp_path: Path, photo: Path):
+    nets.make_vitpose(tmp_path / "models" / "pose")
+    nets.make_segmentation(tmp_path / "models" / "parts", labels=("person",) * 3)
+    pose = tmp_path / "pose.json"
+    pose.write_text("mine")
+    written = run(
+        *("pose-vit", photo, "--model", "pose", "--detector", "parts", "--json", pose),
+        *("--models-dir", tmp_path / "models", "--data-dir", tmp_path / "d", "--device", "cpu"),
+    )
+    assert written.split() == [str(tmp_path / "photo-pose_vit.png"), str(tmp_path / "pose-2.json")]
+    assert pose.read_text() == "mine"
+
+
+def test_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path: Path, photo: Path):
+    options = ("--data-dir", tmp_path / "d")
+    with pytest.raises(EaselError, match="nowhere for the result is not there"):
+        run("canny", photo, "--out", tmp_path / "nowhere" / "map.png", *options)
+    with pytest.raises(EaselError, match=r"not there.*another --json"):
+        run("pose-vit", photo, "--json", tmp_path / "nowhere" / "pose.json", *options)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_every_preprocessor_explains_itself():
     listed = run("--help")
     for kind, options in PREPROCESSORS.items():
