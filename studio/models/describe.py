@@ -19,7 +19,7 @@ from studio.models.safe import SAFETENSORS, read_header
 from studio.models.safetensors_file import data_start
 from studio.models.scan import Found
 
-FACT = "description 4"
+FACT = "description 5"
 """Version of what is stored; a change here makes every model be looked at again."""
 
 _PREVIEWS = (".preview.png", ".png", ".preview.jpg", ".jpg", ".jpeg", ".preview.webp", ".webp")

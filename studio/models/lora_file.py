@@ -67,7 +67,7 @@ def check_lora(header: Header, name: str) -> None:
 
 
 def check_layer(shapes: Shapes, what: str) -> None:
-    """Whether the parts of a layer are all there and of one rank.
+    """Whether the parts of a layer are all there, and of the shapes that its formula takes.
 
     Args:
         what: the layer, for sentences.
@@ -76,59 +76,116 @@ def check_layer(shapes: Shapes, what: str) -> None:
     """
     if prod(shapes.get("alpha", ())) != 1:
         raise CorruptFile(f"alpha of the layer {what} must be one number, but is a table.", _GET_IT_AGAIN)
+    for lengths in sorted({"dora_scale", "magnitude"} & shapes.keys()):
+        _check_lengths(shapes[lengths], lengths, what)
     if any(part.startswith("hada_") for part in shapes):
         _check_hadamard(shapes, what)
     elif any(part.startswith("lokr_") for part in shapes):
         _check_kronecker(shapes, what)
     else:
-        up, down = _need(shapes, ("up", "down"), what)
-        _check_ranks([up[1], down[0], *_core_ranks(shapes.get("mid"))], what)
+        _check_low_rank(shapes, what)
+
+
+def _check_low_rank(shapes: Shapes, what: str) -> None:
+    _need(shapes, ("up", "down"), what)
+    cores = _cores(shapes, ("mid",) if "mid" in shapes else (), what)
+    up, down = _matrix(shapes, "up", what), _matrix(shapes, "down", what, kernel=not cores)
+    _check_ranks([up[1], down[0], *_ranks_of(cores)], what)
 
 
 def _check_hadamard(shapes: Shapes, what: str) -> None:
-    halves = [f"hada_{half}" for half in ("w1_a", "w1_b", "w2_a", "w2_b")]
-    w1_a, w1_b, w2_a, w2_b = _need(shapes, halves, what)
+    _need(shapes, [f"hada_{half}" for half in ("w1_a", "w1_b", "w2_a", "w2_b")], what)
     has_cores = "hada_t1" in shapes or "hada_t2" in shapes
-    cores = _need(shapes, ("hada_t1", "hada_t2"), what) if has_cores else []
+    cores = _cores(shapes, ("hada_t1", "hada_t2") if has_cores else (), what)
     side = 0 if has_cores else 1
-    _check_ranks([w1_a[side], w1_b[0], *_core_ranks(*cores)], what)
-    _check_ranks([w2_a[side], w2_b[0]], what)
-    if w1_a != w2_a or w1_b != w2_b:
+    for half in ("hada_w1", "hada_w2"):
+        a = _matrix(shapes, f"{half}_a", what)
+        b = _matrix(shapes, f"{half}_b", what, kernel=not has_cores)
+        _check_ranks([a[side], b[0], *_ranks_of(cores)], what)
+    pairs = (("hada_w1_a", "hada_w2_a"), ("hada_w1_b", "hada_w2_b"))
+    if len(set(cores)) > 1 or any(shapes[one] != shapes[other] for one, other in pairs):
         raise CorruptFile(f"The two products of the layer {what} differ in shape.", _GET_IT_AGAIN)
 
 
 def _check_kronecker(shapes: Shapes, what: str) -> None:
-    core = shapes.get("lokr_t2")
-    _check_half(shapes, "lokr_w1", 1, what)
-    rank = _check_half(shapes, "lokr_w2", 1 if core is None else 0, what)
-    if core is not None:
-        _check_ranks([rank, *_core_ranks(core)], what)
+    has_core = "lokr_t2" in shapes
+    _check_half(shapes, "lokr_w1", what)
+    if has_core and "lokr_w2" in shapes:
+        raise CorruptFile(
+            f"The layer {what} has lokr_t2, which joins two factors, but a whole lokr_w2.", _GET_IT_AGAIN
+        )
+    cores = _cores(shapes, ("lokr_t2",) if has_core else (), what)
+    _check_half(shapes, "lokr_w2", what, kernel=not has_core, side=0 if has_core else 1, cores=cores)
 
 
-def _check_half(shapes: Shapes, half: str, side: int, what: str) -> int:
-    """Of a Kronecker product: a matrix, or two factors of one. Returns the rows of the last."""
+def _check_half(
+    shapes: Shapes,
+    half: str,
+    what: str,
+    *,
+    kernel: bool = False,
+    side: int = 1,
+    cores: Sequence[tuple[int, ...]] = (),
+) -> None:
+    """Of a Kronecker product: a matrix, or two factors of one."""
     if half in shapes:
-        return _need(shapes, (half,), what)[0][0]
-    a, b = _need(shapes, (f"{half}_a", f"{half}_b"), what)
-    _check_ranks([a[side], b[0]], what)
-    return b[0]
+        _matrix(shapes, half, what, kernel=kernel)
+        return
+    _need(shapes, (f"{half}_a", f"{half}_b"), what)
+    a, b = _matrix(shapes, f"{half}_a", what), _matrix(shapes, f"{half}_b", what, kernel=kernel)
+    _check_ranks([a[side], b[0], *_ranks_of(cores)], what)
 
 
-def _need(shapes: Shapes, names: Sequence[str], what: str) -> list[tuple[int, ...]]:
+def _need(shapes: Shapes, names: Sequence[str], what: str) -> None:
     missing = [name for name in names if name not in shapes]
     if missing:
         raise CorruptFile(
             f"The layer {what} needs {' and '.join(names)}, but lacks {' and '.join(missing)}.", _GET_IT_AGAIN
         )
-    flat = [name for name in names if len(shapes[name]) < 2]
-    if flat:
-        raise CorruptFile(f"{flat[0]} of the layer {what} must be a matrix, but is none.", _GET_IT_AGAIN)
+
+
+def _matrix(shapes: Shapes, name: str, what: str, *, kernel: bool = False) -> tuple[int, ...]:
+    """The shape of a part that is a matrix: (rows, columns), or the same as (rows, columns, 1, 1).
+
+    Args:
+        kernel: it may also be the weight of a convolution, (rows, columns, k, k).
+    """
+    shape = shapes[name]
+    if len(shape) in (2, 4) and 0 not in shape[2:] and (kernel or prod(shape[2:]) == 1):
+        return shape
+    raise CorruptFile(
+        f"{name} of the layer {what} must be a matrix, but has the shape {_told(shape)}.", _GET_IT_AGAIN
+    )
+
+
+def _cores(shapes: Shapes, names: Sequence[str], what: str) -> list[tuple[int, ...]]:
+    """The shapes of cores, each (r, r, k, k)."""
+    _need(shapes, names, what)
+    for name in names:
+        if len(shapes[name]) != 4 or 0 in shapes[name]:
+            raise CorruptFile(
+                f"{name} of the layer {what} must be the core of a convolution, of a shape like "
+                f"4 x 4 x 3 x 3, but has the shape {_told(shapes[name])}.",
+                _GET_IT_AGAIN,
+            )
     return [shapes[name] for name in names]
 
 
-def _core_ranks(*cores: tuple[int, ...] | None) -> list[int]:
-    """Both ranks of every core; 0, which fits nothing, for one that is no core."""
-    return [rank for core in cores if core is not None for rank in (core[:2] if len(core) == 4 else (0,))]
+def _check_lengths(shape: tuple[int, ...], name: str, what: str) -> None:
+    """Of a DoRA: one for each row or each column of the weight, along a single dimension."""
+    if not shape or 0 in shape or sum(size != 1 for size in shape) > 1:
+        raise CorruptFile(
+            f"{name} of the layer {what} must be one row of numbers, but has the shape {_told(shape)}.",
+            _GET_IT_AGAIN,
+        )
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "of a single number"
+
+
+def _ranks_of(cores: Sequence[tuple[int, ...]]) -> list[int]:
+    return [rank for core in cores for rank in core[:2]]
 
 
 def _check_ranks(ranks: Sequence[int], what: str) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 from studio.adapters.lora import family_targets, read_lora
 from studio.core.errors import CorruptFile, EaselError, InvalidRequest, UnknownFile
 from studio.core.models import Family
+from studio.models.lora_file import check_lora
+from studio.models.weights import Header, TensorInfo
 from tests.adapters import loras
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
@@ -159,6 +161,9 @@ STEM = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
 PAIR = {f"{STEM}.lora_up.weight": UP, f"{STEM}.lora_down.weight": DOWN}
 
 
+CONV = "lora_unet_down_blocks_0_resnets_0_conv1"
+
+
 def changed(**tensors: Tensor) -> dict[str, Tensor]:
     return PAIR | {f"{STEM}.{name.replace('__', '.')}": tensor for name, tensor in tensors.items()}
 
@@ -172,9 +177,12 @@ def changed(**tensors: Tensor) -> dict[str, Tensor]:
         (changed(lora_up__weight=torch.full((640, 4), torch.inf)), CorruptFile, "not a number"),
         (changed(lora_up__weight=torch.ones(640)), CorruptFile, "must be a matrix"),
         (changed(alpha=torch.ones(3)), CorruptFile, "one number"),
-        (changed(lora_mid__weight=torch.ones(4, 3)), CorruptFile, "one rank"),
+        (changed(lora_mid__weight=torch.ones(4, 3)), CorruptFile, "core of a convolution.* shape 4 x 3"),
+        (changed(lora_mid__weight=torch.ones(4, 3, 3, 3)), CorruptFile, "one rank, but have 3 and 4"),
         (changed(lora_down__weight=torch.ones(4, 320)), InvalidRequest, "640 x 320"),
-        (changed(dora_scale=torch.ones(7, 1)), InvalidRequest, "another model"),
+        (changed(dora_scale=torch.ones(7, 1)), CorruptFile, "7 lengths, but that weight has 640 rows"),
+        (changed(dora_scale=torch.ones(1, 7)), CorruptFile, "7 lengths, but that weight has 640 columns"),
+        (changed(dora_scale=torch.ones(2, 320)), CorruptFile, "one row of numbers, but .* 2 x 320"),
         ({f"{STEM}.lora_up.weight": UP[:, :0], f"{STEM}.lora_down.weight": DOWN[:0]}, CorruptFile, "rank"),
         ({f"{STEM}.oft_blocks": UP}, UnknownFile, "oft_blocks"),
         ({}, CorruptFile, "no layers"),
@@ -186,6 +194,19 @@ def changed(**tensors: Tensor) -> dict[str, Tensor]:
         ),
         ({f"{STEM}.lokr_w1": torch.ones(5, 5), f"{STEM}.lokr_w2_a": UP}, CorruptFile, "lacks lokr_w2_b"),
         ({f"{STEM}.lokr_w1": torch.ones(7, 7), f"{STEM}.lokr_w2": UP}, InvalidRequest, "another model"),
+        (
+            {f"{CONV}.lokr_w1": torch.ones(4, 45), f"{CONV}.lokr_w2": torch.ones(80, 64)},
+            InvalidRequest,
+            "into 4 x 45 blocks, but here that has 320 x 320 channels",
+        ),
+        (
+            {
+                f"{CONV}.lora_up.weight": torch.ones(320, 4),
+                f"{CONV}.lora_down.weight": torch.ones(4, 960, 3, 1),
+            },
+            InvalidRequest,
+            "as a weight of 320 x 960 x 3 x 1, but here that has 320 x 320 x 3 x 3",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_with_a_sentence(
@@ -194,6 +215,80 @@ def test_a_broken_file_is_refused_with_a_sentence(
     with pytest.raises(error, match=words) as raised:
         read_lora(tensors, family_targets(Family.SD1), "mine")
     assert "mine" in raised.value.problem
+
+
+R, K = 4, 3
+LORA = {"lora_up.weight": (640, R), "lora_down.weight": (R, 640)}
+TUCKER = LORA | {"lora_mid.weight": (R, R, K, K)}
+LOHA = {"hada_w1_a": (640, R), "hada_w1_b": (R, 640), "hada_w2_a": (640, R), "hada_w2_b": (R, 640)}
+CORES = {f"hada_w{i}_{side}": (R, 640) for i in (1, 2) for side in "ab"} | {
+    "hada_t1": (R, R, K, K),
+    "hada_t2": (R, R, K, K),
+}
+LOKR = {"lokr_w1_a": (8, R), "lokr_w1_b": (R, 8), "lokr_w2_a": (80, R), "lokr_w2_b": (R, 80)}
+LOKR_CORE = LOKR | {"lokr_w2_a": (R, 80), "lokr_t2": (R, R, K, K)}
+
+
+@pytest.mark.parametrize("plain", [LORA, TUCKER, LOHA, CORES, LOKR, LOKR_CORE])
+def test_each_part_of_a_layer_has_the_dimensions_of_its_formula(plain: dict[str, tuple[int, ...]]):
+    check_lora(a_header(plain), "mine")
+    for part, shape in plain.items():
+        for wrong in ((*shape, 1), (*shape[:2], K, K, K), (*shape[:2], 0, 0), shape[:1], ()):
+            with pytest.raises(CorruptFile, match=r"of mine must be (a matrix|the core)"):
+                check_lora(a_header(plain | {part: wrong}), "mine")
+        if len(shape) == 2:
+            check_lora(a_header(plain | {part: (*shape, 1, 1)} | twin(plain, part, (*shape, 1, 1))), "mine")
+
+
+@pytest.mark.parametrize(
+    ("plain", "with_kernel"),
+    [
+        (LORA, {"lora_down.weight"}),
+        (TUCKER, set()),
+        (LOHA, {"hada_w1_b", "hada_w2_b"}),
+        (CORES, set()),
+        (LOKR, {"lokr_w2_b"}),
+        (LOKR_CORE, set()),
+        ({"lokr_w1": (8, 8), "lokr_w2": (80, 80)}, {"lokr_w2"}),
+    ],
+)
+def test_a_kernel_lies_in_one_part_of_a_layer_only(plain: dict[str, tuple[int, ...]], with_kernel: set[str]):
+    for part, shape in plain.items():
+        if len(shape) == 4:
+            continue
+        kernel = (*shape, K, K)
+        header = a_header(plain | {part: kernel} | twin(plain, part, kernel))
+        if part in with_kernel:
+            check_lora(header, "mine")
+        else:
+            with pytest.raises(CorruptFile, match=r"must be a matrix, but has the shape \d+ x \d+ x 3 x 3"):
+                check_lora(header, "mine")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        (CORES | {"hada_t2": (R, R, 2, 2)}, "two products .* differ in shape"),
+        (CORES | {"hada_t2": (R, 5, K, K)}, "one rank, but have 4 and 5"),
+        ({part: shape for part, shape in CORES.items() if part != "hada_t2"}, "lacks hada_t2"),
+        ({"lokr_w1": (8, 8), "lokr_w2": (80, 80), "lokr_t2": (80, 80, K, K)}, "a whole lokr_w2"),
+    ],
+)
+def test_cores_agree(shapes: dict[str, tuple[int, ...]], words: str):
+    with pytest.raises(CorruptFile, match=words):
+        check_lora(a_header(shapes), "mine")
+
+
+def a_header(shapes: dict[str, tuple[int, ...]]) -> Header:
+    return Header(
+        {f"{STEM}.{part}": TensorInfo("float16", shape, 0, 0) for part, shape in shapes.items()}, {}
+    )
+
+
+def twin(plain: dict[str, tuple[int, ...]], part: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The part of the other product of a LoHa, which is always of the same shape."""
+    other = part.replace("w1", "w3").replace("w2", "w1").replace("w3", "w2")
+    return {other: shape} if part.startswith("hada_w") else {}
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,7 @@ def test_a_broken_file_is_a_sentence_before_the_first_step(
     [
         (broken(lora_down__weight=torch.ones(3, 64)), f"{STEM} of bad must have one rank, but have 3 and 4"),
         (broken(lora_up__weight=torch.ones(64)), "must be a matrix"),
+        (broken(lora_up__weight=torch.ones(64, 4, 3, 3)), "has the shape 64 x 4 x 3 x 3"),
         (broken(alpha=torch.ones(2)), "must be one number"),
         ({f"{STEM}.lora_up.weight": torch.ones(64, 4)}, "lacks down"),
         (broken(oft_blocks=torch.ones(2, 2)), "no kind of LoRA"),

@@ -47,6 +47,11 @@ class LoraLayer(ABC):
         """(out, in * k * k) of the weights that it fits."""
 
     @property
+    @abstractmethod
+    def kernel(self) -> tuple[int, ...]:
+        """(k, k) of the convolutions that it fits; empty where its parts are matrices, which do not tell."""
+
+    @property
     def scale(self) -> float:
         return self.alpha / self.rank
 
@@ -90,6 +95,10 @@ class LowRank(LoraLayer):
         return self.up.shape[0], _columns(self.down, self.core)
 
     @property
+    def kernel(self) -> tuple[int, ...]:
+        return tuple((self.down if self.core is None else self.core).shape[2:])
+
+    @property
     def factors(self) -> Factors | None:
         return None if self.core is not None else (self.up.flatten(1), self.down.flatten(1))
 
@@ -120,6 +129,10 @@ class Hadamard(LoraLayer):
     def matrix_shape(self) -> tuple[int, int]:
         a, b = self.w1
         return (a.shape[1], _columns(b, self.cores[0])) if self.cores else (a.shape[0], _columns(b, None))
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return tuple((self.cores[0] if self.cores else self.w1[1]).shape[2:])
 
     def difference(self, shape: torch.Size) -> Tensor:
         (w1_a, w1_b), (w2_a, w2_b) = (_matrices(factors) for factors in (self.w1, self.w2))
@@ -153,6 +166,15 @@ class Kronecker(LoraLayer):
         rows = self.w2[0].shape[0 if self.core is None else 1]
         return self.w1[0].shape[0] * rows, _columns(self.w1[-1], None) * _columns(self.w2[-1], self.core)
 
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return tuple((self.w2[-1] if self.core is None else self.core).shape[2:])
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Into how many blocks it divides the rows and the columns (in, without k) of a weight."""
+        return self.w1[0].shape[0], self.w1[-1].shape[1]
+
     def difference(self, shape: torch.Size) -> Tensor:
         w1 = reduce(torch.matmul, _matrices(self.w1))
         w2 = self._second().reshape(shape[0] // w1.shape[0], shape[1] // w1.shape[1], *shape[2:])
@@ -184,6 +206,10 @@ class Dora(LoraLayer):
     @property
     def matrix_shape(self) -> tuple[int, int]:
         return self.base.matrix_shape
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return self.base.kernel
 
     @property
     def axis(self) -> int:

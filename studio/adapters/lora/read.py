@@ -134,23 +134,40 @@ def _check_finite(parts: Parts, spelling: str, name: str) -> None:
 
 
 def _check_fit(layer: LoraLayer, shape: tuple[int, ...], target: str, name: str) -> None:
-    have, need = layer.matrix_shape, (shape[0], prod(shape[1:]))
-    if have != need or not _is_divisible(layer, shape):
+    rows, columns = layer.matrix_shape
+    kernel = () if prod(layer.kernel) == 1 else layer.kernel
+    if (rows, columns) != (shape[0], prod(shape[1:])) or (kernel and kernel != shape[2:]):
+        have = (rows, columns // prod(kernel), *kernel)
+        need = shape if kernel else (shape[0], prod(shape[1:]))
         raise InvalidRequest(
-            f"{name} was made for another model: it changes {target} as a weight of {have[0]} x {have[1]}, "
-            f"but here that has {need[0]} x {need[1]}.",
+            f"{name} was made for another model: it changes {target} as a weight of {_told(have)}, "
+            f"but here that has {_told(need)}.",
+            "Choose a LoRA of the checkpoint's family.",
+        )
+    _check_inner(layer, shape, target, name)
+
+
+def _check_inner(layer: LoraLayer, shape: tuple[int, ...], target: str, name: str) -> None:
+    """The sizes of parts that the size of the whole does not tell."""
+    if isinstance(layer, Dora):
+        _check_inner(layer.base, shape, target, name)
+        have, need = layer.magnitude.numel(), shape[layer.axis]
+        if have != need:
+            raise CorruptFile(
+                f"{name} is broken: its DoRA gives {target} {have} lengths, but that weight has {need} "
+                f"{('rows', 'columns')[layer.axis]}, and each needs one.",
+                "Download or copy it again, or choose another version.",
+            )
+    if isinstance(layer, Kronecker) and (shape[0] % layer.blocks[0] or shape[1] % layer.blocks[1]):
+        raise InvalidRequest(
+            f"{name} was made for another model: its LoKr divides {target} into {_told(layer.blocks)} "
+            f"blocks, but here that has {_told(shape[:2])} channels, which cannot be divided so.",
             "Choose a LoRA of the checkpoint's family.",
         )
 
 
-def _is_divisible(layer: LoraLayer, shape: tuple[int, ...]) -> bool:
-    """True where the inner sizes fit too, which the outer ones do not tell."""
-    if isinstance(layer, Dora):
-        return layer.magnitude.numel() == shape[layer.axis] and _is_divisible(layer.base, shape)
-    if isinstance(layer, Kronecker):
-        rows, columns = layer.w1[0].shape[0], layer.w1[-1].shape[1]
-        return shape[0] % rows == 0 and shape[1] % columns == 0
-    return True
+def _told(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _made_for_another(name: str, strangers: Sequence[str], fitting: int) -> InvalidRequest:
