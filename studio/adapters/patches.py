@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from studio.adapters.lora.layers import Factors, LoraLayer
+from studio.adapters.overflow import Change, check_finite
 from studio.core.conditions import BlockWeights
 from studio.models.packing import PackedWeight, packed_weight, set_packed_weight
 
@@ -33,6 +34,10 @@ class Patch:
     weight: float
     blocks: BlockWeights = field(default_factory=BlockWeights)
     """Factors by the part of a UNet."""
+    name: str = "The LoRA"
+    """For sentences."""
+    field: str = ""
+    """Of the request, where an error about it belongs."""
 
     def weight_at(self, path: str) -> float:
         if path.startswith("down_blocks."):
@@ -42,6 +47,10 @@ class Patch:
         if path.startswith("up_blocks."):
             return self.weight * self.blocks.up
         return self.weight
+
+    def change(self, path: str, weight: float) -> Change:
+        """What it does at `path`, as strongly as `weight` says."""
+        return Change(self.layers[path], weight, f"{self.name} at weight {weight:g}", self.field)
 
 
 _On = tuple[tuple[str, float], ...]
@@ -107,19 +116,22 @@ class WeightPatches:
             keep: on the CPU, keep what was on until now, with its packed weights, for the way back.
 
         Returns: how many layers changed.
+
+        Raises: NumericalError: a weight leaves the range of its type. What is on then is not known; the next
+            call sees to it.
         """
         wanted = _wanted(patches)
         changed = [path for path in {**self._on, **wanted} if self._on.get(path, ()) != wanted.get(path, ())]
-        layers = {patch.digest: patch.layers for patch in patches}
+        by_digest = {patch.digest: patch for patch in patches}
         for path in changed:
             if path in wanted:
-                stack = [(layers[digest][path], weight) for digest, weight in wanted[path]]
+                stack = [by_digest[digest].change(path, weight) for digest, weight in wanted[path]]
                 self._patch(path, wanted[path], stack, keep)
             else:
                 self._restore(path)
         return len(changed)
 
-    def _patch(self, path: str, on: _On, stack: Sequence[tuple[LoraLayer, float]], keep: bool) -> None:
+    def _patch(self, path: str, on: _On, stack: Sequence[Change], keep: bool) -> None:
         if path not in self._pristine:
             weight = self._weight(path)
             self._pristine[path] = weight.data if _is_on_host(weight) else weight.data.to("cpu", copy=True)
@@ -144,7 +156,7 @@ class WeightPatches:
     def _compute(
         self,
         path: str,
-        stack: Sequence[tuple[LoraLayer, float]],
+        stack: Sequence[Change],
         shown: _Patched | None,
         before: _Patched | None,
     ) -> None:
@@ -153,7 +165,8 @@ class WeightPatches:
         target = weight.data
         if shown is not None or weight.data_ptr() == pristine.data_ptr():
             target = torch.empty_like(pristine) if before is None else before.weight
-        _write(target, pristine, stack)
+        _write(target, pristine, [(change.layer, change.weight) for change in stack])
+        check_finite(target, pristine, stack, path)
         weight.data = target
         set_packed_weight(self._layers[path], None)
 

@@ -238,5 +238,6 @@ def _check_finite(latents: torch.Tensor) -> None:
     if not bool(torch.isfinite(latents).all()):
         raise NumericalError(
             "The model's output is not a number (NaN), so there is no picture to show.",
-            "Start Easel with --precision bf16 or fp32, or choose another VAE or checkpoint.",
+            "Start Easel with --precision bf16 or fp32, choose another checkpoint, or smaller weights for "
+            "what is stacked on it.",
         )

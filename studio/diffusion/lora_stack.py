@@ -100,6 +100,8 @@ class LoraStack:
                 _layers_of(lora.network, role),
                 lora.weight_on(role),
                 lora.planned.entry.blocks if role == "unet" else BlockWeights(),
+                lora.planned.model.name,
+                lora.planned.field,
             )
             for i, lora in enumerate(self._loras)
             if i in active and role in lora.network.roles

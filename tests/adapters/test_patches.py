@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from studio.adapters.lora import LoraLayer, LowRank, lora_targets, read_lora
+from studio.adapters.lora import Hadamard, LoraLayer, LowRank, lora_targets, read_lora
 from studio.adapters.patches import Patch, WeightPatches, stack_digest
 from studio.core.conditions import BlockWeights
+from studio.core.errors import NumericalError
 from studio.models.packing import pack_weights, packed_weight
 from tests.adapters import loras
 
@@ -233,6 +235,48 @@ def test_after_a_failure_midway_everything_still_comes_off(unet, five):
     patches.apply([patch(five[1], 1, 1.0)])
     original = before[f"{LAYER}.weight"]
     assert_rounded(unet.get_submodule(LAYER).weight, original, five[1][LAYER].delta(original, 1.0))
+
+
+def test_a_lora_that_leaves_the_range_of_the_weights_is_named_and_comes_off(unet, five):
+    before, patches, wide = state(unet), WeightPatches(unet), five[0][LAYER]
+    big = {LAYER: LowRank(wide.alpha, wide.up.float() * 1e25, wide.down.float() * 1e25)}
+    far = patch(big, 1, 2.0, name="big", field="loras.1.model")
+    harmless = patch(five[0], 0, 0.5, name="first")
+    for stack in ([harmless, far], [far]):
+        patches.apply([harmless])
+        with pytest.raises(NumericalError, match=r"^big at weight 2 makes") as raised:
+            patches.apply(stack)
+        assert LAYER in raised.value.problem
+        assert "bfloat16" in raised.value.problem
+        assert raised.value.field == "loras.1.model"
+        patches.apply([])
+        assert_equal(state(unet), before)
+
+
+def test_loras_that_leave_the_range_together_are_both_named(unet, five):
+    patches, factors = WeightPatches(unet), (torch.full((64, 4), 2.0**63), torch.full((4, 64), 2.0**62))
+    big = {LAYER: LowRank(4.0, *factors)}
+    assert patches.apply([patch(big, 0, 1.0)]) == 1
+    with pytest.raises(NumericalError, match=r"^a at weight 1 and b at weight 1 make"):
+        patches.apply([patch(big, i, 1.0, name="ab"[i]) for i in (0, 1)])
+
+
+@pytest.mark.parametrize("kind", [3, 4], ids=["LoHa", "DoRA"])
+def test_other_kinds_are_looked_at_as_well(unet, five, kind: int):
+    layer = five[kind][LAYER]
+    if isinstance(layer, Hadamard):
+        layer = replace(layer, alpha=3e38, w1=tuple(factor * 1e20 for factor in layer.w1))
+    else:
+        layer = replace(layer, magnitude=torch.full_like(layer.magnitude, 3e38))
+    with pytest.raises(NumericalError, match=r"^The LoRA at weight 10 makes"):
+        WeightPatches(unet).apply([patch({LAYER: layer}, 1, 10.0)])
+
+
+def test_large_numbers_that_the_weights_can_hold_are_left_alone(unet, five):
+    wide = five[0][LAYER]
+    up, down = torch.full((64, 4), 2.0**120), torch.full((4, 64), 2.0**-120)
+    WeightPatches(unet).apply([patch({LAYER: replace(wide, up=up, down=down)}, 1, 1.0)])
+    assert bool((unet.get_submodule(LAYER).weight > 1).all())
 
 
 def test_it_works_within_inference_mode_and_after_it(unet, five):

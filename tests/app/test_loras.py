@@ -247,6 +247,18 @@ def test_what_a_header_tells_is_refused_when_it_is_submitted(
     assert refused.value.field == ("loras.0.model" if "loras" in changes else "prompt")
 
 
+def test_a_lora_that_overflows_is_named_and_leaves_nothing_behind(studio: LocalStudio, own: Path):
+    before = picture(studio, request_with())
+    huge = {"lora_up__weight": torch.full((64, 4), 1e30), "lora_down__weight": torch.full((4, 64), 1e30)}
+    loras.write(own / "big.safetensors", broken(**huge))
+    studio.refresh_models()
+    last = run(studio, request_with(LoraInput(model="first"), LoraInput(model="big", weight=0.5)))[-1]
+    assert isinstance(last, Failed)
+    assert last.message.startswith("big at weight 0.5 makes the weights of mid_block")
+    assert last.field == "loras.1.model"
+    assert same(picture(studio, request_with()), before)
+
+
 def refuse_the_device(*_: object, **__: object) -> None:
     raise AssertionError("the device was touched")
 

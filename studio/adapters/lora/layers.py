@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from functools import reduce
-from math import prod
+from functools import cached_property, reduce
+from math import inf, prod
 from typing import Any, ClassVar
 
 import torch
@@ -72,6 +72,11 @@ class LoraLayer(ABC):
         """The two matrices whose product times `scale` is the difference; None for other kinds."""
         return None
 
+    @property
+    def bound(self) -> float:
+        """Neither the difference before `scale` nor a factor of it has a larger number; inf where unknown."""
+        return inf
+
 
 @dataclass(frozen=True, eq=False)
 class LowRank(LoraLayer):
@@ -101,6 +106,13 @@ class LowRank(LoraLayer):
     @property
     def factors(self) -> Factors | None:
         return None if self.core is not None else (self.up.flatten(1), self.down.flatten(1))
+
+    @cached_property
+    def bound(self) -> float:
+        if self.core is not None:
+            return inf
+        up, down = (max(1.0, float(factor.float().abs().max())) for factor in (self.up, self.down))
+        return self.rank * up * down
 
     def difference(self, shape: torch.Size) -> Tensor:
         up, down = self.up.flatten(1).float(), self.down.flatten(1).float()
