@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from math import isqrt
+from pathlib import Path
+from typing import Any
 
 from studio.core.models import Family, PredictionType
 from studio.models.configs import Config, Shapes, fit_unet_encoder, read_config
@@ -15,6 +17,7 @@ _VISION_HEADS = {768: 12, 1024: 16, 1280: 16, 1664: 16}
 """Attention heads by width: CLIP's ViT-B, its ViT-L, OpenCLIP's ViT-H and ViT-bigG."""
 _OPENAI_WIDTHS = (768, 1024)
 """Those trained by OpenAI, with the approximate GELU."""
+_MAX_YAML_BYTES = 256 * 1024
 _UNET_ONLY = ("out_channels", "up_block_types", "sample_size", "center_input_sample")
 
 
@@ -44,6 +47,31 @@ def fit_controlnet(family: Family, shapes: Shapes) -> Config:
         "mid_block_type": "UNetMidBlock2DCrossAttn" if has_attention else "UNetMidBlock2D",
         "projection_class_embeddings_input_dim": size[1] if size else None,
     }
+
+
+def pools_globally(path: Path) -> bool:
+    """Whether a ControlNet's residuals are averaged over the picture, as those of ControlNet 1.1 Shuffle are.
+
+    No tensor tells it. The original repository keeps it in `name.yaml` beside the file; without one, the
+    file's name has to do.
+    """
+    told = _yaml_params(path.with_suffix(".yaml")).get("global_average_pooling")
+    return told if isinstance(told, bool) else "shuffle" in path.stem.lower()
+
+
+def _yaml_params(file: Path) -> Mapping[str, Any]:
+    """`model.params` of the original repository's configuration; empty where there is none to be read."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        if not file.is_file() or file.stat().st_size > _MAX_YAML_BYTES:
+            return {}
+        content: Any = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, OSError, RecursionError):
+        return {}
+    for key in ("model", "params"):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 _UNION_PARTS = ("task_embedding", "transformer_layes.", "spatial_ch_projs.", "control_add_embedding.")

@@ -29,6 +29,7 @@ ROLES: Mapping[ModelKind, str] = {
 """What the roles of these kinds begin with; the model's id follows."""
 
 _CONTROL_PREFIX = "control_model."
+_PLAIN_CLASS = "ControlNetModel"
 _UNION_CLASS = "ControlNetUnionModel"
 
 _File = tuple[str, str, str, Config]
@@ -157,6 +158,8 @@ def _file(info: ModelInfo, path: Path) -> ComponentRef:
         class_name, layout, prefix, config = _READERS[info.kind](
             info, {name: tensor.shape for name, tensor in header.tensors.items()}
         )
+    if class_name == _PLAIN_CLASS and configs.pools_globally(path):
+        config = {**config, "global_pool_conditions": True}
     size = sum(tensor.size_bytes for name, tensor in header.tensors.items() if name.startswith(prefix))
     return ComponentRef(
         part_role(info), info.id, info.family, class_name, path, layout, prefix, size, config=config
@@ -179,11 +182,11 @@ def _controlnet(info: ModelInfo, shapes: Shapes) -> _File:
     prefix = _CONTROL_PREFIX if any(name.startswith(_CONTROL_PREFIX) for name in shapes) else ""
     mine = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
     if info.layout == "ldm":
-        return "ControlNetModel", "ldm-controlnet", prefix, configs.fit_controlnet(info.family, mine)
+        return _PLAIN_CLASS, "ldm-controlnet", prefix, configs.fit_controlnet(info.family, mine)
     plain = configs.in_original_names(configs.without_union(mine), controlnet_sources)
     config = configs.fit_controlnet(info.family, plain)
     if not union_controls(info.layout):
-        return "ControlNetModel", "diffusers", prefix, config
+        return _PLAIN_CLASS, "diffusers", prefix, config
     del config["mid_block_type"]  # which these nets have no choice of
     return _UNION_CLASS, "diffusers", prefix, config | configs.fit_union(mine)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 
 import pytest
 import torch
@@ -143,6 +143,42 @@ def test_a_union_controlnet_that_lacks_a_part_says_so(folder: Path, tmp_path: Pa
     catalogue = ModelCatalogue(Settings(data_dir=tmp_path / "data", models_dirs=(tmp_path,)))
     with pytest.raises(CorruptFile, match="control_add_embedding"):
         part_of(catalogue, catalogue.find("broken"))
+
+
+POOLS = "model:\n  target: cldm.cldm.ControlLDM\n  params:\n    global_average_pooling: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "yaml", "pools"),
+    [
+        ("control_v11e_sd15_shuffle.pth", None, True),
+        ("control_v11e_sd15_Shuffle_fp16.safetensors", None, True),
+        ("control_v11p_sd15_canny.pth", None, False),
+        ("renamed.pth", POOLS.format("True"), True),
+        ("my-shuffle.pth", POOLS.format("False"), False),
+        ("other-shuffle.pth", "model:\n  params: {linear_start: 0.00085}\n", True),
+        ("plain.pth", "model: [1, 2]\n", False),
+        ("damaged-shuffle.pth", "model: [\n", True),
+        ("deep-shuffle.pth", "[" * 20_000, True),
+        ("code.pth", "model: !!python/object/apply:os.getcwd []\n", False),
+        ("huge.pth", POOLS.format("True") + "#" * 300_000, False),
+    ],
+)
+def test_whether_a_single_file_pools_is_told_by_its_yaml_or_else_by_its_name(
+    folder: Path, tmp_path: Path, name: str, yaml: str | None, pools: bool
+):
+    file = tmp_path / name
+    source = "net-sd1-ldm.pth" if file.suffix == ".pth" else "net-sd1-file.safetensors"
+    copyfile(folder / "controlnet" / source, file)
+    if yaml is not None:
+        file.with_suffix(".yaml").write_text(yaml)
+    catalogue = ModelCatalogue(Settings(data_dir=tmp_path / "data", models_dirs=(tmp_path,)))
+    ref = part_of(catalogue, catalogue.find(file.stem))
+    net = load_component(ref, torch.float32)
+    assert net.config.global_pool_conditions is pools
+    given = torch.rand(1, 4, 8, 8), 7, torch.rand(1, 5, net.config.cross_attention_dim)
+    middle = net(*given, controlnet_cond=torch.rand(1, 3, 64, 64)).mid_block_res_sample
+    assert (middle.shape[-2:] == (1, 1)) is pools
 
 
 def test_equal_controlnets_share_one_place_in_memory(catalogue: ModelCatalogue):
