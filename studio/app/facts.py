@@ -64,10 +64,8 @@ def _fact(name: str, info: ModelInfo, digits: str) -> NetworkFact:
 
 
 def _hash(info: ModelInfo, catalogue: ModelCatalogue) -> str:
-    """Of networks always; of the large files of controls where it is known."""
-    if info.kind not in NETWORKS:
-        return info.sha256
+    find = catalogue.network_hash if info.kind in NETWORKS else catalogue.full_hash
     try:
-        return catalogue.network_hash(info.id)
+        return find(info.id)
     except (EaselError, OSError):  # deleted meanwhile: the picture is made from what is loaded
         return ""

@@ -13,6 +13,7 @@ from webuiapi import ControlNetInterface, WebUIApi
 from studio.core.annotators import FACTS, MODULES
 from studio.core.preprocess import Canny
 from studio.core.requests import PreprocessRequest
+from tests.api.samples import SMALL
 from tests.fakes import FakeStudio
 
 
@@ -39,6 +40,24 @@ def test_webuiapi_reads_version_models_and_modules(api: WebUIApi, studio: FakeSt
     assert models
     known = {"none", "canny", "depth_midas", "openpose_full", "lineart_anime", "softedge_pidinet"}
     assert known <= {*api.controlnet_module_list()}
+
+
+def test_a_model_is_listed_with_its_hash_once_that_is_known_and_goes_by_both_names(
+    client: TestClient, studio: FakeStudio
+):
+    def listed() -> list[str]:
+        names = client.get("/controlnet/model_list").json()["model_list"]
+        return [name for name in names if name.startswith("Town Canny")]
+
+    assert listed() == ["Town Canny"]
+    number = [model.name for model in studio.model_list].index("Town Canny")
+    studio.model_list[number] = studio.model_list[number].model_copy(update={"sha256": "0a1b2c3d" * 8})
+    assert listed() == ["Town Canny [0a1b2c3d]"]
+    for name in ("Town Canny", *listed()):
+        unit = {"model": name, "image": base64_of(photo())}
+        payload = SMALL | {"alwayson_scripts": {"controlnet": {"args": [unit]}}}
+        assert client.post("/sdapi/v1/txt2img", json=payload).status_code == 200
+    assert [each.request.controls[0].model for each in studio.images().images] == ["fake/town-canny"] * 2
 
 
 def test_every_preprocessor_can_be_named(client: TestClient):

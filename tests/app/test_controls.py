@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,21 @@ def test_one_of_each_kind_and_their_pictures_are_kept_with_the_result(studio: Lo
     assert pixels(studio, run(studio)) == pixels(studio, before)
     roles = {component.role.split(":")[0] for component in studio.status().components}
     assert {"unet", "controlnet", "t2i", "ip_adapter", "image_encoder"} <= roles
+
+
+def test_used_controls_are_named_with_their_hash_and_come_back_by_it(studio: LocalStudio):
+    blob = studio.put_blob(picture())
+    controls = [{"model": "net", "image": blob}, {"model": "net-xl", "image": blob, "enabled": False}]
+    prompts = [{"model": "ip", "images": [blob]}]
+    image = studio.image(run(studio, controls=controls, image_prompts=prompts))
+    digits = {info.name: info.sha256[:8] for info in studio.models()}
+    assert re.findall(r"Model: ([\w-]+) \[([0-9a-f]{8})\]", image.infotext) == [
+        ("net", digits["net"]),
+        ("ip", digits["ip"]),
+    ]
+    assert digits["net-xl"] == "", "what is switched off is not read for its hash"
+    assert studio.read_settings(studio.image_path(image.id).read_bytes()).request == image.request
+    assert studio.read_infotext(image.infotext).request == image.request
 
 
 @pytest.mark.parametrize(
