@@ -36,7 +36,7 @@ from studio.diffusion.plan_networks import plan_words
 from studio.diffusion.plan_stack import PlannedLora
 from studio.diffusion.prompt import parse_prompt
 from studio.models.catalogue import ModelCatalogue
-from studio.models.components import Checkpoint, ComponentRef, components_of
+from studio.models.components import Checkpoint, ComponentRef, components_of, one_a_role
 from studio.models.cores import IdleCores
 from studio.models.device import choose_device
 from studio.models.manager import ModelManager
@@ -167,7 +167,7 @@ class Engine:
         return Generation(
             plan=planned,
             checkpoint=checkpoint,
-            refs=(*self._refs(planned, checkpoint), *stack.refs, *networks.refs, *box_refs),
+            refs=one_a_role((*self._refs(planned, checkpoint), *stack.refs, *networks.refs, *box_refs)),
             networks=networks,
             stack=stack,
             boxes=boxes,

@@ -10,7 +10,7 @@ from studio.adapters.embedding import Embedding, read_embedding
 from studio.adapters.hypernetwork import Hypernetwork
 from studio.core.errors import EaselError, InvalidRequest
 from studio.diffusion.plan_networks import PlannedEmbedding, PlannedHypernetwork, PlannedWords
-from studio.models.components import Checkpoint, ComponentRef, Shelf
+from studio.models.components import Checkpoint, ComponentRef, Shelf, one_a_role
 from studio.models.embedding_file import EmbeddingShape, embedding_shape
 from studio.models.hypernetwork_file import HypernetworkLayers, hypernetwork_layers
 from studio.models.manager import Lease
@@ -62,8 +62,7 @@ class Networks:
     @property
     def refs(self) -> tuple[ComponentRef, ...]:
         """What to borrow, each once."""
-        refs = [*(one.ref for one in self.embeddings), *(one.ref for one in self.hypernetworks)]
-        return tuple({ref.role: ref for ref in refs}.values())
+        return one_a_role([*(one.ref for one in self.embeddings), *(one.ref for one in self.hypernetworks)])
 
 
 def find_networks(

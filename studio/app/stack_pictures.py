@@ -18,7 +18,7 @@ from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.plan import GeneratePlan
 from studio.diffusion.plan_control import PlannedControl, PlannedImagePrompt
 from studio.models.catalogue import ModelCatalogue
-from studio.models.components import ComponentRef
+from studio.models.components import ComponentRef, one_a_role
 from studio.models.parts import image_encoder_of, part_of
 
 ReadBlob = Callable[[BlobId], Image.Image]
@@ -64,7 +64,7 @@ def read_stack(
     return StackPictures(
         tuple(_control(control, read, make_map) for control in planned.controls),
         tuple(_prompt(*both, read) for both in zip(planned.image_prompts, encoders, strict=True)),
-        tuple({ref.role: ref for ref in (*nets, *adapters, *encoders)}.values()),
+        one_a_role((*nets, *adapters, *encoders)),
     )
 
 

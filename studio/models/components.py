@@ -109,6 +109,11 @@ class ComponentRef:
         return weight_files(self.path) if self.path.is_dir() else (self.path,)
 
 
+def one_a_role(refs: Iterable[ComponentRef]) -> tuple[ComponentRef, ...]:
+    """`refs` with each role once; of two with one role the later is kept."""
+    return tuple({ref.role: ref for ref in refs}.values())
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model taken apart. A standalone VAE is one with a single component."""

@@ -18,7 +18,7 @@ import torch
 
 from studio.core.errors import NotFound, OutOfMemory
 from studio.core.models import LoadedComponent
-from studio.models.components import ComponentRef
+from studio.models.components import ComponentRef, one_a_role
 from studio.models.device import Device
 from studio.models.load import load_component
 from studio.models.packing import pack_weights
@@ -135,15 +135,16 @@ class ModelManager:
         lean: bool = False,
         loading: Callable[[str], None] | None = None,
     ) -> Iterator[Lease]:
-        """Borrow one component for each of `refs`.
+        """Borrow one component for each role of `refs`, once.
 
         Args:
+            refs: of two with one role the later counts.
             lean: keep only the module being run on the device.
             loading: told what is about to be read from disk, as a sentence.
         """
         entries: dict[str, _Entry] = {}
         try:
-            for ref in refs:
+            for ref in one_a_role(refs):
                 entries[ref.role] = self._borrow(ref, loading)
             yield Lease(self, entries, lean=lean)
         finally:
@@ -212,20 +213,29 @@ class ModelManager:
 
     def _borrow(self, ref: ComponentRef, loading: Callable[[str], None] | None) -> _Entry:
         dtype = self.device.dtype_for(overflows_in_fp16=ref.role == "vae" and ref.overflows_in_fp16)
-        entry = self._entries.get((ref.digest, dtype))
+        entry = self._borrow_cached(ref, dtype)
         if entry is None:
             if loading:
                 loading(f"Loading the {ref.title}")
             entry = self._load(ref, dtype)
-        with self._lock:
-            entry.leases += 1
-            self._touch(entry)
         return entry
 
+    def _borrow_cached(self, ref: ComponentRef, dtype: torch.dtype) -> _Entry | None:
+        with self._lock:
+            entry = self._entries.get((ref.digest, dtype))
+            if entry is not None:
+                entry.leases += 1
+                self._touch(entry)
+            return entry
+
     def _load(self, ref: ComponentRef, dtype: torch.dtype) -> _Entry:
+        """Read a component from disk, without the lock: others may ask how things are meanwhile.
+
+        It comes into the cache borrowed, so that nobody can drop it before it is used.
+        """
         self._free_ram(ref.size_bytes, ref)
         module = load_component(ref, dtype)
-        entry = _Entry(ref, module, _weight_bytes(module), dtype, on_device=self.device.is_host)
+        entry = _Entry(ref, module, _weight_bytes(module), dtype, on_device=self.device.is_host, leases=1)
         if self._compile:
             _compile(ref.role, module)
         if self.device.is_host and not self._compile:
@@ -234,6 +244,7 @@ class ModelManager:
             entry.module = module.to(memory_format=torch.channels_last)
         with self._lock:
             self._entries[ref.digest, dtype] = entry
+            self._touch(entry)
         return entry
 
     def _place(self, entry: _Entry, working_bytes: int, *, alone: bool) -> torch.nn.Module:

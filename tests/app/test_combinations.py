@@ -1,4 +1,6 @@
-"""Every combination of what stacks: each is a picture, each condition counts, and none does at weight 0."""
+"""Every combination of what stacks: each is a picture, each condition counts, and none does at weight 0.
+
+After each, everything that was borrowed has been given back."""
 
 from __future__ import annotations
 
@@ -54,6 +56,7 @@ def cell(studio: LocalStudio) -> Cell:
                 | fields
             )
             (picture,) = pictures(studio, request)
+            assert not [part.role for part in studio.status().components if part.in_use]
             made[key] = picture.tobytes()
         return made[key]
 

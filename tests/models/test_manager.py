@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +117,48 @@ def test_memory_stays_flat_over_fifty_switches(device, refs):
         if i > 1:
             sizes.add(manager.device_bytes)
     assert len(sizes) == 1
+
+
+def test_a_role_named_twice_is_borrowed_and_given_back_once(device, refs):
+    manager = manager_with(device)
+    with manager.lease([*refs("one", "unet"), *refs("one", "unet")]) as lease:
+        assert lease.roles == {"unet"}
+    assert [component.in_use for component in manager.components()] == [False]
+    manager.unload()
+    assert manager.components() == ()
+
+
+class AlwaysInterrupted:
+    """A lock of one thread, which another one uses to `interrupt` whenever it is free."""
+
+    def __init__(self, lock, interrupt: Callable[[], None]) -> None:
+        self._lock, self._interrupt, self._depth = lock, interrupt, 0
+        self._thread = threading.current_thread()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is self._thread and not self._depth:
+            self._let_the_other_in()
+        self._lock.acquire()
+        self._depth += threading.current_thread() is self._thread
+
+    def __exit__(self, *_) -> None:
+        self._depth -= threading.current_thread() is self._thread
+        self._lock.release()
+        if threading.current_thread() is self._thread and not self._depth:
+            self._let_the_other_in()
+
+    def _let_the_other_in(self) -> None:
+        other = threading.Thread(target=self._interrupt)
+        other.start()
+        other.join()
+
+
+def test_what_is_being_borrowed_is_not_dropped_whenever_unload_is_called(device, refs):
+    manager = manager_with(device)
+    with manager.lease(refs("one", "vae")):
+        pass
+    manager._lock = AlwaysInterrupted(manager._lock, manager.unload)
+    with manager.lease(refs("one", "vae", "unet")) as lease:
+        assert {component.role for component in manager.components() if component.in_use} == {"vae", "unet"}
+        assert lease.get("unet") is lease.peek("unet")
+    assert manager.components() == ()
