@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from PIL import Image
 
+from studio.app.box_models import find_box_parts
 from studio.app.stack_pictures import ReadBlob
 from studio.core.boxes import BoxInput
 from studio.core.errors import EaselError
 from studio.core.geometry import Box, Extent
-from studio.core.models import ModelKind
 from studio.diffusion.boxes import BoxScene, FramedBox, framed_box
 from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.plan import GeneratePlan
-from studio.diffusion.plan_boxes import PlannedBoxes
 from studio.models.catalogue import ModelCatalogue
 from studio.models.components import ComponentRef
-from studio.models.parts import part_of, picture_parts_of
 
 Refs = tuple[ComponentRef, ...]
 
@@ -36,27 +34,16 @@ def read_boxes(
     boxes = planned.boxes
     if boxes is None or not boxes.acts:
         return None, ()
-    framed = []
+    framed: dict[int, FramedBox] = {}
     for i, one in enumerate(boxes.layout.boxes):
         box = _framed(one.box, planned, drawn_on)
         if box is not None:
-            framed.append(FramedBox(box, one.phrase, _picture(one, i, read)))
+            framed[i] = FramedBox(box, one.phrase, _picture(one, i, read))
     if not framed:
         return None, ()
-    try:
-        refs = _refs(boxes, catalogue, has_pictures=any(one.picture for one in framed))
-    except EaselError as error:
-        error.field = error.field or "boxes.model"
-        raise
+    refs = find_box_parts(boxes, catalogue, [i for i, one in framed.items() if one.picture])
     roles = [ref.role for ref in refs[1:]]
-    return BoxScene(boxes, tuple(framed), *roles), refs
-
-
-def _refs(boxes: PlannedBoxes, catalogue: ModelCatalogue, *, has_pictures: bool) -> Refs:
-    graft = part_of(catalogue, boxes.model)
-    if not has_pictures:
-        return (graft,)
-    return graft, *picture_parts_of(catalogue, boxes.model, catalogue.models(ModelKind.CLIP_VISION))
+    return BoxScene(boxes, tuple(framed.values()), *roles), refs
 
 
 def _framed(box: Box, planned: GeneratePlan, drawn_on: InpaintScene | Image.Image | None) -> Box | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 from PIL import Image
 
+from studio.app.box_models import check_box_parts
 from studio.app.installs import Installer
 from studio.app.masks import check_mask
 from studio.app.preprocess_checks import check_preprocess
@@ -133,7 +134,8 @@ class LocalStudio:
     def _complete(self, request: GenerateRequest) -> GenerateRequest:
         """The request with nothing left open, checked as far as it can be without the device."""
         filled = _with_seeds(request).model_copy(update={"model": self._model_of(request).id})
-        plan(filled, self._catalogue)
+        planned = plan(filled, self._catalogue)
+        check_box_parts(planned.boxes, self._catalogue)
         if filled.source:
             self._check_source(filled.source.image)
         check_pictures(filled, self._library.blob)

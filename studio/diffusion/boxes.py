@@ -17,6 +17,7 @@ from studio.adapters.gligen import (
     object_tokens,
     picture_feature,
 )
+from studio.core.errors import CorruptFile, NumericalError
 from studio.core.geometry import Box, Extent, ResizeMode, place
 from studio.diffusion.conditions import Condition, UnetCall
 from studio.diffusion.encode import EmbeddingCache, TextEncoders, encode_phrase
@@ -100,11 +101,25 @@ class BoxStack:
         if self._tokens is None:
             self._tokens = object_tokens(graft, self._objects)
         try:
-            with grafted(self._lease.peek("unet"), graft, layout.strength):
+            with self._named_where_at_fault(graft), grafted(self._lease.peek("unet"), graft, layout.strength):
                 yield (BoxCondition(self._graft_on, self._tokens, layout.share),)
         finally:
             if self._lease.lean:
                 graft.to("cpu")  # where the manager believes it to be
+
+    @contextmanager
+    def _named_where_at_fault(self, graft: GligenGraft) -> Iterator[None]:
+        """Raises: CorruptFile: a pass in the block gave no numbers, and nor do the layers."""
+        try:
+            yield
+        except NumericalError as error:
+            if all(bool(torch.isfinite(weights).all()) for weights in graft.parameters()):
+                raise
+            raise CorruptFile(
+                f"{self._scene.planned.model.name} holds values that are not numbers (NaN).",
+                "Download it again, or choose another GLIGEN model.",
+                field="boxes.model",
+            ) from error
 
     def _graft(self) -> GligenGraft:
         graft: GligenGraft = self._lease.get(self._scene.planned.role)

@@ -10,7 +10,7 @@ from studio.core.errors import InvalidRequest, NotFound
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from studio.diffusion.plan_stack import NetworkLookup
-from studio.models.gligen_files import reads_pictures
+from studio.models.gligen_files import lacks_projection, reads_pictures
 from studio.models.parts import part_role
 
 _SHOWN_NAMES = 3
@@ -93,10 +93,15 @@ def _named(name: str, checkpoint: ModelInfo, models: NetworkLookup) -> ModelInfo
 
 
 def _first(layout: Boxes, checkpoint: ModelInfo, models: NetworkLookup) -> ModelInfo:
-    """The first model that fits; of several, one that reads pictures just where a box has one."""
+    """The first model that fits; of several, one that reads pictures just where a box has one.
+
+    One that was trained on pictures but cannot read them comes behind those for phrases alone.
+    """
     fitting = [info for info in models.models(ModelKind.GLIGEN) if info.usable and _fits(info, checkpoint)]
     has_pictures = any(one.image for one in layout.boxes)
-    fitting.sort(key=lambda info: reads_pictures(info.layout) is not has_pictures)
+    fitting.sort(
+        key=lambda info: (reads_pictures(info.layout) is not has_pictures, lacks_projection(info.layout))
+    )
     if not fitting:
         raise InvalidRequest(
             f"Boxes need a GLIGEN model that fits {checkpoint.name}, and none is installed.",
@@ -114,17 +119,28 @@ def _fits(info: ModelInfo, checkpoint: ModelInfo) -> bool:
 def _check_objects(layout: Boxes, model: ModelInfo) -> None:
     for i, one in enumerate(layout.boxes):
         if one.image and not reads_pictures(model.layout):
-            raise InvalidRequest(
-                f"Box {i + 1} has a picture, but {model.name} knows boxes by phrases alone.",
-                "Give it a phrase instead, or choose a GLIGEN model for text and pictures.",
-                field=f"boxes.boxes.{i}.image",
-            )
+            raise _reads_none(i, model)
         if not one.image and not one.phrase.strip():
             raise InvalidRequest(
                 f"Box {i + 1} does not say what is to be seen in it.",
                 "Write a phrase, such as: a red ball.",
                 field=f"boxes.boxes.{i}.phrase",
             )
+
+
+def _reads_none(number: int, model: ModelInfo) -> InvalidRequest:
+    field = f"boxes.boxes.{number}.image"
+    if lacks_projection(model.layout):
+        return InvalidRequest(
+            f"Box {number + 1} has a picture, but {model.name} lacks the projection by which boxes take one.",
+            "Install the whole folder of such a model, not its UNet alone, or give the box a phrase instead.",
+            field=field,
+        )
+    return InvalidRequest(
+        f"Box {number + 1} has a picture, but {model.name} knows boxes by phrases alone.",
+        "Give it a phrase instead, or choose a GLIGEN model for text and pictures.",
+        field=field,
+    )
 
 
 def box_pictures(layout: Boxes | None) -> Iterable[tuple[str, str]]:

@@ -17,8 +17,10 @@ PIPELINE_IMAGE_PROJECTION = "image_project"
 """Folder of a GLIGEN pipeline that makes phrases' features of pictures' features."""
 
 _GRAFT = re.compile(r"(^|\.)(position_net|fuser)\.")
+_IMAGE_FEATURE = "position_net.null_image_feature"
 _FUSER_WIDTH = ".fuser.linear.weight"
 _TEXT_IMAGE = "-text-image"
+_NO_PROJECTION = "-without-projection"
 
 
 def is_graft(name: str) -> bool:
@@ -26,17 +28,32 @@ def is_graft(name: str) -> bool:
     return _GRAFT.search(name) is not None
 
 
-def graft_layout(names: Iterable[str]) -> str:
-    """How a file's graft is named, and whether it reads pictures: `ldm`, `diffusers-text-image`, ..."""
+def knows_pictures(names: Iterable[str]) -> bool:
+    """True for grafts that were trained on boxes with pictures, told by their tensors."""
+    return any("position_net.linears_image." in name or name.endswith(_IMAGE_FEATURE) for name in names)
+
+
+def graft_layout(names: Iterable[str], *, has_projection: bool) -> str:
+    """How a file's graft is named, and whether it reads pictures: `ldm`, `diffusers-text-image`, ...
+
+    Args:
+        has_projection: what makes features of phrases of those of pictures lies beside it.
+    """
     names = list(names)
     naming = "diffusers" if any(re.search(r"(^|\.)down_blocks\.", name) for name in names) else "ldm"
-    reads_pictures = any(name.endswith("position_net.null_image_feature") for name in names)
-    return f"{naming}{_TEXT_IMAGE if reads_pictures else ''}"
+    if not knows_pictures(names):
+        return naming
+    return f"{naming}{_TEXT_IMAGE}{'' if has_projection else _NO_PROJECTION}"
 
 
 def reads_pictures(layout: str) -> bool:
     """True for models that know boxes by pictures as well as by phrases, told by `ModelInfo.layout`."""
     return layout.endswith(_TEXT_IMAGE)
+
+
+def lacks_projection(layout: str) -> bool:
+    """True for models that were trained on pictures, but cannot read any: they are not whole."""
+    return layout.endswith(_NO_PROJECTION)
 
 
 def graft_prefix(names: Iterable[str]) -> str:
@@ -51,7 +68,7 @@ def fit_gligen(shapes: Shapes) -> Config:
         for name, shape in shapes.items()
         if name.endswith(_FUSER_WIDTH)
     }
-    pictures = "position_net.null_image_feature" in shapes
+    pictures = _IMAGE_FEATURE in shapes
     feature = shapes[f"position_net.null_{'text' if pictures else 'positive'}_feature"]
     return {
         "feature_width": feature[0],

@@ -17,7 +17,7 @@ it is looked for, in this order, in
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.core.errors import CorruptFile, UnknownFile
@@ -32,7 +32,8 @@ from studio.models.folders import (
     read_json,
     weight_files,
 )
-from studio.models.gligen_files import graft_layout
+from studio.models.gligen_checks import graft_problem
+from studio.models.gligen_files import PIPELINE_IMAGE_PROJECTION, graft_layout
 from studio.models.safe import open_weights, read_header
 from studio.models.signatures import (
     ONLY_UNET,
@@ -187,16 +188,17 @@ def _probe_pipeline(folder: Path) -> Probe:
     weights = [open_weights(weight_files(folder / role)) for role in _weighted(components)]
     family = family_of_unet_config(unet)
     prediction_type = _scheduler_prediction(folder, components)
-    return Probe(
-        ModelKind.GLIGEN if _is_gated(unet) else ModelKind.CHECKPOINT,
+    probed = Probe(
+        ModelKind.CHECKPOINT,
         family,
         _variant_of(unet, folder.name),
         prediction_type,
-        graft_layout(weights[0].header.tensors) if _is_gated(unet) else "diffusers",
+        "diffusers",
         main_dtype(weights[0].header),
         int(unet.get("sample_size") or 64) * _LATENT_SCALE,
         unet.get("cross_attention_dim"),
     )
+    return _with_graft(probed, folder, weights[0].header) if _is_gated(unet) else probed
 
 
 _WEIGHTED_ROLES = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -281,14 +283,16 @@ def _component_layout(kind: ModelKind, class_name: str, evidence: Evidence) -> s
 def _probe_gated_unet(folder: Path, config: Config) -> Probe:
     """A UNet that GLIGEN was trained into, or a folder with what GLIGEN added to one."""
     header = open_weights(weight_files(folder)).header
-    evidence = _evidence(header, folder.name)
-    return Probe(
-        ModelKind.GLIGEN,
-        unet_family(evidence),
-        layout=graft_layout(evidence.shapes),
-        dtype=main_dtype(header),
-        context_width=config.get("cross_attention_dim"),
-    )
+    family = unet_family(_evidence(header, folder.name))
+    context = config.get("cross_attention_dim")
+    probed = Probe(ModelKind.GLIGEN, family, dtype=main_dtype(header), context_width=context)
+    return _with_graft(probed, folder, header)
+
+
+def _with_graft(probed: Probe, folder: Path, unet: Header) -> Probe:
+    """`probed` as the GLIGEN model that its UNet says it is."""
+    layout = graft_layout(unet.tensors, has_projection=(folder / PIPELINE_IMAGE_PROJECTION).is_dir())
+    return replace(probed, kind=ModelKind.GLIGEN, layout=layout, problem=graft_problem(unet.tensors))
 
 
 _COMPONENT_PROBLEMS = {

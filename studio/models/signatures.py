@@ -17,6 +17,7 @@ from studio.core.errors import UnknownFile
 from studio.core.models import Family, ModelKind, PredictionType, Variant
 from studio.models.annotator_files import net_of_file
 from studio.models.configs import Shapes, context_width
+from studio.models.gligen_checks import graft_problem
 from studio.models.gligen_files import graft_layout
 
 _FAMILY_BY_CONTEXT = {768: Family.SD1, 1024: Family.SD2, 2048: Family.SDXL, 1280: Family.SDXL}
@@ -128,9 +129,8 @@ def controlnet_layout(shapes: Shapes) -> str:
 def _gligen(evidence: Evidence) -> Signature | None:
     if evidence.first(r"(^|\.)position_net\.") is None and evidence.first(r"\.fuser\.") is None:
         return None
-    complete = evidence.first(r"(^|\.)position_net\.") and evidence.first(r"\.fuser\.linear\.weight$")
-    problem = "" if complete else "It lacks a part of what GLIGEN adds to a UNet; choose another copy."
-    return Signature(ModelKind.GLIGEN, Family.SD1, layout=graft_layout(evidence.shapes), problem=problem)
+    layout = graft_layout(evidence.shapes, has_projection=False)
+    return Signature(ModelKind.GLIGEN, Family.SD1, layout=layout, problem=graft_problem(evidence.shapes))
 
 
 def _checkpoint(evidence: Evidence) -> Signature | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from studio.models.cache import FileCache
 from studio.models.configs import read_config
 from studio.models.describe import describe
 from studio.models.gligen import GligenGraft
+from studio.models.gligen_checks import graft_problem
+from studio.models.gligen_files import gligen_sources, lacks_projection, reads_pictures
 from studio.models.load import load_component
 from studio.models.parts import part_of
 from studio.models.scan import Found
@@ -83,14 +87,20 @@ def whole_file(path: Path, base: Path) -> Path:
     return path
 
 
+def make(kind: str, folder: Path, base: Path) -> Path:
+    made = {
+        "diffusers": lambda: make_gligen(folder / "boxes.safetensors", base),
+        "ldm": lambda: make_gligen(folder / "boxes.safetensors", base, ldm=True),
+        "folder": lambda: make_gated_folder(folder / "boxes", base),
+        "checkpoint": lambda: whole_file(folder / "boxes.safetensors", base),
+        "pictures": lambda: make_text_image(folder / "boxes", base),
+    }
+    return made[kind]()
+
+
 @pytest.mark.parametrize("kind", ["diffusers", "ldm", "folder", "checkpoint"])
 def test_grafts_of_all_layouts_are_one(base: Path, tmp_path: Path, kind: str) -> None:
-    path = {
-        "diffusers": lambda: make_gligen(tmp_path / "boxes.safetensors", base),
-        "ldm": lambda: make_gligen(tmp_path / "boxes.safetensors", base, ldm=True),
-        "folder": lambda: make_gated_folder(tmp_path / "boxes", base),
-        "checkpoint": lambda: whole_file(tmp_path / "boxes.safetensors", base),
-    }[kind]()
+    path = make(kind, tmp_path, base)
     ref, graft = load(path, tmp_path)
     reference, _ = load(make_gligen(tmp_path / "reference.safetensors", base), tmp_path)
     assert (ref.role, ref.digest) == ("gligen:boxes", reference.digest)
@@ -155,21 +165,97 @@ def test_grafts_of_other_unets_are_refused(base: Path, tmp_path: Path) -> None:
         assert refused.value.field == "boxes.model"
 
 
+def probed(path: Path) -> Any:
+    return _Shelf(path, FileCache()).info
+
+
 def test_models_that_read_pictures_are_known_by_their_layout(base: Path, tmp_path: Path) -> None:
-    info = _Shelf(make_text_image(tmp_path / "both", base), FileCache(tmp_path / "cache.json")).info
+    info = probed(make_text_image(tmp_path / "both", base))
     assert (info.kind, info.layout, info.context_width) == ("gligen", "diffusers-text-image", 32)
-    info = _Shelf(
-        make_gligen(tmp_path / "a.safetensors", base, ldm=True), FileCache(tmp_path / "c.json")
-    ).info
+    info = probed(make_gligen(tmp_path / "a.safetensors", base, ldm=True))
     assert (info.kind, info.layout, info.context_width) == ("gligen", "ldm", 32)
+    shutil.rmtree(tmp_path / "both" / "image_project")
+    alone = probed(tmp_path / "both").layout
+    assert (reads_pictures(alone), lacks_projection(alone)) == (False, True)
 
 
 def test_half_a_graft_says_so(base: Path, tmp_path: Path) -> None:
     tensors = graft_tensors(gated_unet(base))
     save_file({k: v for k, v in tensors.items() if "position_net" not in k}, tmp_path / "half.safetensors")
-    info = _Shelf(tmp_path / "half.safetensors", FileCache(tmp_path / "cache.json")).info
+    info = probed(tmp_path / "half.safetensors")
     assert info.kind == "gligen"
     assert "lacks" in info.problem
+
+
+@pytest.mark.parametrize("kind", ["diffusers", "ldm", "folder", "checkpoint", "pictures"])
+def test_whole_grafts_of_all_layouts_can_be_used(base: Path, tmp_path: Path, kind: str) -> None:
+    assert probed(make(kind, tmp_path, base)).problem == ""
+
+
+@pytest.mark.parametrize("reads_pictures", [False, True])
+def test_a_graft_is_looked_through_for_every_tensor_that_it_needs(reads_pictures: bool) -> None:
+    graft = GligenGraft(8, 8, reads_pictures, dict.fromkeys(PLACES["diffusers"], 8))
+    names = list(graft.state_dict())
+    stored = [source.name for source in gligen_sources(names).values()]
+    assert graft_problem(stored) == ""
+    for name in stored:
+        assert "lacks" in graft_problem({*stored} - {name}), name
+
+
+PLACES = {
+    "diffusers": [
+        *(f"down_blocks.{i}.attentions.{j}" for i in range(3) for j in range(2)),
+        "mid_block.attentions.0",
+        *(f"up_blocks.{i}.attentions.{j}" for i in range(1, 4) for j in range(3)),
+    ],
+    "ldm": [
+        *(f"input_blocks.{i}.1" for i in (1, 2, 4, 5, 7, 8)),
+        "middle_block.1",
+        *(f"output_blocks.{i}.1" for i in range(3, 12)),
+    ],
+    "shallow": ["input_blocks.1.1", "middle_block.1", "output_blocks.2.1", "output_blocks.3.1"],
+}
+"""Of the transformer blocks of SD 1.x, in both namings, and of a UNet with one layer a level."""
+PLACES = {kind: [f"{place}.transformer_blocks.0" for place in places] for kind, places in PLACES.items()}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_graft_that_lacks_the_layers_of_one_block_says_so(kind: str, prefix: str) -> None:
+    def problem(places: list[str]) -> str:
+        with torch.device("meta"):
+            graft = GligenGraft(8, 8, False, dict.fromkeys(places, 8))
+        return graft_problem(prefix + source.name for source in gligen_sources(graft.state_dict()).values())
+
+    assert problem(PLACES[kind]) == ""
+    for lost in PLACES[kind]:
+        rest = [place for place in PLACES[kind] if place != lost]
+        assert f"for {len(rest)} transformer blocks of a UNet, but lacks those" in problem(rest), lost
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_whole_level_is_missed_where_the_file_holds_the_unet_as_well(prefix: str) -> None:
+    level = ("down_blocks.2.", "up_blocks.1.")
+    rest = [place for place in PLACES["diffusers"] if not place.startswith(level)]
+    with torch.device("meta"):
+        graft = GligenGraft(8, 8, False, dict.fromkeys(rest, 8))
+    names = [prefix + source.name for source in gligen_sources(graft.state_dict()).values()]
+    assert graft_problem(names) == ""
+    unet = [f"{prefix}{place}.attn1.to_q.weight" for place in PLACES["diffusers"]]
+    assert "for 11 transformer blocks of a UNet, but lacks those" in graft_problem([*names, *unet])
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [("null_person_feature", "joints of persons"), ("convnext_tiny_backbone.features.0.0.bias", "maps of")],
+)
+def test_models_of_another_kind_say_what_they_are(base: Path, tmp_path: Path, part: str, word: str) -> None:
+    tensors = graft_tensors(gated_unet(base), ldm=True)
+    layers = {k: v for k, v in tensors.items() if ".fuser." in k}
+    save_file(layers | {f"position_net.{part}": torch.zeros(4)}, tmp_path / "other.safetensors")
+    info = probed(tmp_path / "other.safetensors")
+    assert (info.kind, info.usable) == ("gligen", False)
+    assert re.search(f"goes by .*{word}", info.problem)
 
 
 def test_the_blocks_of_a_real_unet_are_found_in_the_original_names(tmp_path: Path) -> None:

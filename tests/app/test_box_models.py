@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from studio.app.studio import LocalStudio, build_studio
 from studio.core.boxes import Boxes, BoxInput
 from studio.core.conditions import ImagePrompt
+from studio.core.errors import EaselError
+from studio.core.events import Failed
 from studio.core.geometry import Box
+from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest
 from studio.core.settings import Precision, Settings
 from tests import tiny
 from tests.app.test_studio import pictures
-from tests.tiny_gligen import make_text_image
+from tests.tiny_gligen import gated_unet, graft_tensors, make_gligen, make_text_image
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tiny.make_sd1(models / "tiny", seed=1)
     make_text_image(models / "gligen" / "pictures", base)
     shutil.move(models / "gligen" / "pictures" / "image_encoder", models / "clip_vision" / "shared")
+    tensors = graft_tensors(gated_unet(base, reads_pictures=True), ldm=True)
+    save_file(tensors, models / "gligen" / "alone.safetensors")  # before the whole one in every list
     tiny.make_ip_adapter(models / "ipadapter" / "look.safetensors", base, projection="plus")
     return models
 
@@ -68,3 +75,57 @@ def test_an_encoder_that_two_of_them_read_pictures_with_is_given_back(
     assert not [part.role for part in studio.status().components if part.in_use]
     studio.unload_models()
     assert studio.status().components == ()
+
+
+def refused(studio: LocalStudio, request: GenerateRequest) -> tuple[str, str | None]:
+    """The sentence and the field with which a request is turned away before it waits."""
+    with pytest.raises(EaselError) as told:
+        studio.submit(request)
+    return str(told.value), told.value.field
+
+
+def test_a_model_without_its_projection_takes_phrases_and_refuses_pictures(
+    studio: LocalStudio, photo: str
+) -> None:
+    pictures(studio, request_of(model="alone"))
+    sentence, field = refused(studio, request_of(photo, model="alone"))
+    assert "alone lacks the projection by which boxes take one. Install the whole folder" in sentence
+    assert field == "boxes.boxes.0.image"
+
+
+def test_the_model_chosen_for_pictures_is_one_that_reads_them(studio: LocalStudio, photo: str) -> None:
+    assert [info.id for info in studio.models(ModelKind.GLIGEN)][:2] == ["alone", "pictures"]
+    studio.unload_models()  # their layers are equal, and held once
+    pictures(studio, request_of(photo))
+    assert "gligen:pictures" in [part.role for part in studio.status().components]
+
+
+def test_an_encoder_that_is_not_there_is_told_before_the_queue(models: Path, tmp_path: Path) -> None:
+    less = tmp_path / "models"
+    shutil.copytree(models, less, ignore=shutil.ignore_patterns("clip_vision", "ipadapter"))
+    studio = build_studio(Settings(data_dir=tmp_path / "data", models_dirs=(less,), device="cpu"))
+    try:
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(file, "PNG")
+        sentence, field = refused(studio, request_of(studio.put_blob(file.getvalue())))
+        assert "an image encoder that gives 32 channels, and none is here" in sentence
+        assert field == "boxes.boxes.0.image"
+        shutil.rmtree(less / "gligen" / "pictures")
+        sentence, field = refused(studio, request_of(model="pictures"))
+        assert "not there" in sentence
+        assert field == "boxes.model"
+    finally:
+        studio.close()
+
+
+@pytest.mark.parametrize("part", ["position_net.linears.0.weight", "fuser.attn.to_q.weight"])
+def test_a_model_of_no_numbers_is_named(studio: LocalStudio, models: Path, part: str) -> None:
+    file = make_gligen(models / "gligen" / "nan.safetensors", models / "tiny")
+    spoilt = {k: v * torch.nan if k.endswith(part) else v for k, v in load_file(file).items()}
+    file.unlink()
+    save_file(spoilt, file)
+    studio.refresh_models()
+    *_, last = studio.events(studio.submit(request_of(model="nan")).id, timeout=60)
+    assert isinstance(last, Failed)
+    assert last.message.startswith("nan holds values that are not numbers (NaN). Download it again")
+    assert last.field == "boxes.model"
