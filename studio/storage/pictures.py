@@ -12,7 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -143,7 +143,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data), formats=_READABLE) as image:
             if image.width * image.height > max_pixels:
-                raise _too_large(f"{image.width} x {image.height} pixels", max_pixels)
+                raise _too_large(_pixels(image), max_pixels)
             yield image
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -151,12 +151,29 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             "Use a PNG, JPEG, WebP, GIF, BMP or TIFF file.",
         ) from error
     except Image.DecompressionBombError as error:
-        raise _too_large("far more pixels", max_pixels) from error
+        # Pillow's own, far higher limit comes before ours, and tells no size.
+        raise _too_large(_told_size(data), max_pixels) from error
     except _SIGNS_OF_DAMAGE as error:
         raise ImageError(
             "This picture's file is damaged or ends too early.",
             "Open it in a picture editor, save it anew, and use that file.",
         ) from error
+
+
+def _told_size(data: bytes) -> str:
+    """The size in the header of a picture that Pillow declines to open; nothing is decoded for it."""
+    for factory, accept in (Image.OPEN[name] for name in _READABLE):
+        if accept is None or accept(data[:16]) is True:
+            with (
+                suppress(Image.DecompressionBombError, *_SIGNS_OF_DAMAGE),
+                factory(io.BytesIO(data), "") as image,
+            ):
+                return _pixels(image)
+    return "far more pixels"
+
+
+def _pixels(image: Image.Image) -> str:
+    return f"{image.width} x {image.height} pixels"
 
 
 def _too_large(size: str, max_pixels: int) -> ImageError:

@@ -99,7 +99,31 @@ assert grown < 50_000, f"{grown} KB"
     result = subprocess.run(
         [sys.executable, "-c", program, str(bomb)], capture_output=True, text=True, check=True
     )
-    assert "at most 40 million are accepted" in result.stdout
+    assert "has 60000 x 60000 pixels; at most 40 million are accepted" in result.stdout
+
+
+def as_if_larger(data, format, size=(20_000, 20_000)):
+    """The picture's file with another size in its header."""
+    broken = bytearray(data)
+    place, layout = {"BMP": (18, "<II"), "GIF": (6, "<HH"), "JPEG": (data.find(b"\xff\xc0") + 5, ">HH")}[
+        format
+    ]
+    struct.pack_into(layout, broken, place, *size)
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "GIF", "BMP"])
+def test_the_size_of_a_bomb_is_told_in_every_format(format):
+    with pytest.raises(ImageError, match="has 20000 x 20000 pixels; at most 1 million"):
+        check_picture(as_if_larger(as_bytes(a_picture(), format), format), max_pixels=MILLION)
+
+
+def test_a_bomb_whose_header_is_damaged_as_well_is_still_refused_as_too_large():
+    bomb = as_if_larger(as_bytes(a_picture("RGB", (48, 32)), "GIF"), "GIF")
+    frame = bomb.find(b"\x2c") + 1
+    beyond = bomb[:frame] + struct.pack("<HHHH", 0, 0, 30_000, 30_000) + bomb[frame + 8 :]
+    with pytest.raises(ImageError, match="at most 1 million are accepted"):
+        check_picture(beyond, max_pixels=MILLION)
 
 
 def test_a_text_chunk_that_inflates_to_gigabytes_is_refused():
