@@ -78,7 +78,12 @@ def make_sd2(
 
 
 def make_sdxl(
-    path: Path, *, inpaint: bool = False, dtype: torch.dtype = torch.float32, seed: int = 0
+    path: Path,
+    *,
+    inpaint: bool = False,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    force_zeros: bool = True,
 ) -> Path:
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(path / "tokenizer")
@@ -105,6 +110,7 @@ def make_sdxl(
         tokenizer_2=tokenizer_2,
         unet=unet,
         scheduler=EulerDiscreteScheduler(**_BETAS, interpolation_type="linear", use_karras_sigmas=False),
+        force_zeros_for_empty_prompt=force_zeros,
         add_watermarker=False,
     )
     pipeline.to(dtype).save_pretrained(path)

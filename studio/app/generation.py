@@ -133,6 +133,7 @@ class Generation:
         return TextEncoders(
             self.checkpoint.family,
             tuple(self._encoder(lease, suffix, loras, active) for suffix in suffixes),
+            force_zeros_for_empty_prompt=self.checkpoint.force_zeros_for_empty_prompt,
             embeddings={one.planned.name: one.read(lease) for one in self.networks.embeddings},
         )
 

@@ -91,7 +91,7 @@ class TextEncoders:
     family: Family
     encoders: tuple[TextEncoder, ...]
     force_zeros_for_empty_prompt: bool = True
-    """SDXL only, from the checkpoint's model_index.json: an empty negative prompt is all zeros."""
+    """SDXL only, as its `Checkpoint` says: an empty negative prompt is all zeros."""
     embeddings: Mapping[str, Embedding] = field(default_factory=dict)
     """Textual inversions by the names that stand for them; their vectors fit these encoders."""
 

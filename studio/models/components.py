@@ -21,7 +21,9 @@ from studio.models.configs import Config, Shapes
 from studio.models.convert import Source
 from studio.models.folders import (
     COMPONENT_CONFIG,
+    PIPELINE_INDEX,
     component_class,
+    is_pipeline,
     pipeline_components,
     read_json,
     weight_files,
@@ -122,6 +124,8 @@ class Checkpoint:
     components: Mapping[str, ComponentRef]
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
     """As in diffusers' `scheduler_config.json`."""
+    force_zeros_for_empty_prompt: bool = True
+    """SDXL only: an empty negative prompt is all zeros, not the embedding of an empty text."""
 
     @property
     def family(self) -> Family:
@@ -170,8 +174,16 @@ def components_of(shelf: Shelf, info: ModelInfo) -> Checkpoint:
     """
     if not info.usable:
         raise InvalidRequest(f"{info.name} cannot be used: {info.problem}", field="model")
-    refs, scheduler = _parts(shelf, info, shelf.path_of(info.id))
-    return Checkpoint(info, {ref.role: fingerprinted(ref, shelf.cache) for ref in refs}, scheduler)
+    path = shelf.path_of(info.id)
+    refs, scheduler = _parts(shelf, info, path)
+    components = {ref.role: fingerprinted(ref, shelf.cache) for ref in refs}
+    return Checkpoint(info, components, scheduler, _forces_zeros(path))
+
+
+def _forces_zeros(path: Path) -> bool:
+    """As a folder's index says. Single files cannot say; diffusers takes them for SDXL's base, which does."""
+    told = read_json(path / PIPELINE_INDEX) if is_pipeline(path) else {}
+    return bool(told.get("force_zeros_for_empty_prompt", True))
 
 
 def _parts(shelf: Shelf, info: ModelInfo, path: Path) -> tuple[list[ComponentRef], Config]:

@@ -16,11 +16,12 @@ from tests import tiny
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders `tiny`, `other`, `xl`, and `broken`, whose UNet makes NaN."""
+    """Folders `tiny`, `other`, `xl`, `xl-text` (no zeros), and `broken`, whose UNet makes NaN."""
     folder = tmp_path_factory.mktemp("models")
     tiny.make_sd1(folder / "tiny", seed=1)
     tiny.make_sd1(folder / "other", seed=2)
     tiny.make_sdxl(folder / "xl", seed=3)
+    tiny.make_sdxl(folder / "xl-text", seed=3, force_zeros=False)
     tiny.make_sd1(folder / "broken", seed=4)
     (weights,) = (folder / "broken" / "unet").glob("*.safetensors")
     save_file({name: torch.full_like(w, torch.nan) for name, w in load_file(weights).items()}, weights)

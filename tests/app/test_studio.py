@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
 from PIL import Image, ImageChops
 
 from studio.app.studio import LocalStudio, build_studio
@@ -112,6 +113,23 @@ def test_the_hires_pass_makes_a_larger_picture(studio: LocalStudio, upscaler: Up
     hires = HiresPass(scale=2, steps=2, strength=0.5, upscaler=upscaler)
     (picture,) = pictures(studio, REQUEST.model_copy(update={"hires": hires}))
     assert picture.size == (128, 128)
+
+
+@pytest.mark.parametrize("model", ["xl", "xl-text"])
+def test_an_empty_negative_prompt_of_sdxl_gives_diffusers_picture(
+    studio: LocalStudio, models: Path, model: str
+):
+    (ours,) = pictures(studio, REQUEST.model_copy(update={"model": model}))
+    pipeline = StableDiffusionXLPipeline.from_pretrained(models / model, add_watermarker=False)
+    theirs = pipeline(
+        REQUEST.prompt,
+        width=REQUEST.width,
+        height=REQUEST.height,
+        num_inference_steps=REQUEST.steps,
+        guidance_scale=REQUEST.guidance_scale,
+        generator=torch.Generator("cpu").manual_seed(REQUEST.seed),
+    )
+    assert same(ours, theirs.images[0])
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp"])

@@ -153,6 +153,21 @@ def test_zero_snr_models_get_a_rescaled_schedule(tmp_path, models_dir):
     assert config["prediction_type"] == "v_prediction"
 
 
+@pytest.mark.parametrize("told", [True, False, None])
+def test_what_an_empty_negative_prompt_of_sdxl_is_stands_in_the_index(tmp_path, models_dir, told):
+    folder = tmp_path / "models" / "xl"
+    shutil.copytree(models_dir / "sdxl", folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    del index["force_zeros_for_empty_prompt"]
+    told_index = index if told is None else index | {"force_zeros_for_empty_prompt": told}
+    (folder / "model_index.json").write_text(json.dumps(told_index))
+    assert checkpoint_in(folder.parent, tmp_path, "xl").force_zeros_for_empty_prompt is (told is not False)
+
+
+def test_single_files_of_sdxl_take_zeros_for_an_empty_negative_prompt_as_the_base_does(catalogue):
+    assert components_of(catalogue, catalogue.find("sdxl-file")).force_zeros_for_empty_prompt
+
+
 @pytest.mark.parametrize("family", FOLDERS)
 def test_configurations_read_off_the_real_shapes_are_the_shipped_ones(tmp_path, family):
     write_sparse(tmp_path / "models" / "real.safetensors", real_checkpoint(family))

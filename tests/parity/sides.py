@@ -179,7 +179,8 @@ class Sides:
 
     def _encoders(self) -> TextEncoders:
         suffixes = ("", "_2") if self.family is Family.SDXL else ("",)
-        return TextEncoders(self.family, tuple(self._encoder(suffix) for suffix in suffixes))
+        zeros = self.text_to_image.config.get("force_zeros_for_empty_prompt", True)
+        return TextEncoders(self.family, tuple(self._encoder(suffix) for suffix in suffixes), zeros)
 
     def _encoder(self, suffix: str) -> TextEncoder:
         pipeline = self.text_to_image

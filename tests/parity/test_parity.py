@@ -40,6 +40,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sides]:
         "sd1": Sides(tiny.make_sd1(folder / "sd1"), Family.SD1),
         "sd2-v": Sides(tiny.make_sd2(folder / "sd2", v=True), Family.SD2),
         "sdxl": Sides(tiny.make_sdxl(folder / "sdxl"), Family.SDXL),
+        "sdxl-no-zeros": Sides(tiny.make_sdxl(folder / "no-zeros", force_zeros=False), Family.SDXL),
     }
 
 
@@ -102,9 +103,18 @@ def test_no_guidance(model: str, sides: dict[str, Sides], record: Record):
     assert_equal(sides[model].ours(request), sides[model].theirs(request), record)
 
 
-def test_an_empty_negative_prompt_of_sdxl_is_zeros(sides: dict[str, Sides], record: Record):
+@pytest.mark.parametrize("model", ["sdxl", "sdxl-no-zeros"])
+def test_an_empty_negative_prompt_of_sdxl_is_zeros_where_its_index_says_so(
+    model: str, sides: dict[str, Sides], record: Record
+):
     request = REQUEST.model_copy(update={"negative_prompt": ""})
-    assert_equal(sides["sdxl"].ours(request), sides["sdxl"].theirs(request, negative_prompt=None), record)
+    assert_equal(sides[model].ours(request), sides[model].theirs(request, negative_prompt=None), record)
+
+
+def test_the_index_of_sdxl_changes_what_an_empty_negative_prompt_gives(sides: dict[str, Sides]):
+    request = REQUEST.model_copy(update={"negative_prompt": ""})
+    zeros, text = sides["sdxl"].ours(request), sides["sdxl-no-zeros"].ours(request)
+    assert (zeros - text).abs().max() > 0.1
 
 
 def test_the_hires_pass_is_image_to_image_of_the_enlarged_latents(sides: dict[str, Sides], record: Record):
