@@ -16,11 +16,11 @@ from studio.cli.options import StudioOptions
 from studio.cli.outputs import Naming, asked_place, places_for, writing_explained
 from studio.cli.progress import follow
 from studio.cli.session import open_studio
+from studio.core.atomic import write_bytes
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.protocol import Studio
 from studio.core.requests import GenerateRequest
-from studio.storage.atomic import write_bytes
 
 EPILOG = (
     "Examples:\n\n"

@@ -17,8 +17,8 @@ from studio.cli.groups import grouped
 from studio.cli.lora_files import Files
 from studio.cli.lora_options import Folders, Smaller, Target
 from studio.cli.outputs import writing_explained
+from studio.core.atomic import write_folder_via, write_via
 from studio.core.errors import InvalidRequest
-from studio.storage.atomic import write_folder_via, write_via
 
 if TYPE_CHECKING:
     from studio.adapters.lora_tools import Base, Factored, OpenCheckpoint, Weighted

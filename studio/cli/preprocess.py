@@ -19,6 +19,7 @@ from studio.cli.progress import follow
 from studio.cli.session import open_studio
 from studio.core.annotator_nets import WEIGHTS
 from studio.core.annotators import FACTS
+from studio.core.atomic import write_bytes
 from studio.core.errors import InvalidRequest
 from studio.core.openpose import POSE_CHUNK
 from studio.core.preprocess import PREPROCESSORS, Options
@@ -26,7 +27,6 @@ from studio.core.preprocessor_facts import PreprocessorFacts
 from studio.core.protocol import Studio
 from studio.core.requests import PreprocessRequest
 from studio.core.settings import Settings
-from studio.storage.atomic import write_bytes
 
 EPILOG = (
     "Examples:\n\neasel preprocess canny photo.jpg --low 80 --high 160 --out edges.png\n\n"

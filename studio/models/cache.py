@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 2**20
 
@@ -24,7 +27,7 @@ class FileCache:
     """A small SQLite table; losing it costs time, nothing else. Safe to use from any thread.
 
     Args:
-        database: its file; None keeps it in memory.
+        database: its file; None keeps it in memory, as a file does that cannot be opened for now.
     """
 
     def __init__(self, database: Path | None = None) -> None:
@@ -40,6 +43,14 @@ class FileCache:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA busy_timeout = 5000")
             connection.execute(_SCHEMA)
+        except sqlite3.OperationalError:  # a full disk, a lock: nothing is wrong with the file itself
+            connection.close()
+            if database is None:
+                raise
+            _log.warning(
+                "What is found out about models is not kept this time: %s cannot be opened.", database
+            )
+            return self._open(None)
         except sqlite3.DatabaseError:
             connection.close()
             if database is None or not database.is_file():

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from studio.core.atomic import remove_leftovers
 from studio.core.base import BlobId
 from studio.core.errors import EaselError, InvalidRequest, NotFound
 from studio.core.models import CatalogueRow, ModelInfo, ModelKind, Variant
 from studio.core.settings import PACK, Settings
 from studio.models.cache import FileCache, sha256_of
 from studio.models.describe import PutBlob, describe, hash_of_network, hashed_file, known_previews
-from studio.models.importing import copy_into, discard_leftovers
+from studio.models.importing import copy_into
 from studio.models.installed import installable, read_record, write_record
 from studio.models.network_card import NETWORKS
 from studio.models.probe import probe
@@ -194,7 +195,7 @@ class ModelCatalogue:
         return next((info.id for info in (*shipped, *base)), "")
 
     def activate(self, model_id: str) -> ModelInfo:
-        """Remember a checkpoint as the active one. Raises: NotFound, InvalidRequest."""
+        """Remember a checkpoint as the active one. Raises: NotFound, InvalidRequest, ResourceError."""
         info = self.find(model_id)
         if info.kind is not ModelKind.CHECKPOINT:
             raise InvalidRequest(
@@ -220,7 +221,7 @@ class ModelCatalogue:
     def add_dir(self, path: Path) -> tuple[ModelInfo, ...]:
         """Search one more folder, now and at every later start. Nothing in it is changed.
 
-        Raises: InvalidRequest.
+        Raises: InvalidRequest, ResourceError.
         """
         folder = path.expanduser().resolve()
         if not folder.is_dir():
@@ -237,7 +238,7 @@ class ModelCatalogue:
     def import_model(self, path: Path, name: str = "") -> ModelInfo:
         """Copy a model file or folder into the own models folder, under a name that is free.
 
-        Raises: ModelFileError, DiskFull, NotFound.
+        Raises: ModelFileError, ResourceError, NotFound.
         """
         probed = probe(path)
         target = copy_into(self.settings.own_models / OWN_FOLDERS[probed.kind], path, name)
@@ -265,9 +266,15 @@ class ModelCatalogue:
             return models
         with self._scanning:
             if self._models is None:
-                discard_leftovers(self.settings.own_models)
+                self._remove_leftovers()
                 self._models = self._scan()
             return self._models
+
+    def _remove_leftovers(self) -> None:
+        """What copies and records that were killed while they were written left."""
+        own = (self.settings.own_models / folder for folder in OWN_FOLDERS.values())
+        for folder in (self.settings.data_dir, *own):
+            remove_leftovers(folder, deep=False)
 
     def _scan(self) -> dict[str, ModelInfo]:
         found = list(find_models(self.dirs))

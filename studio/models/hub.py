@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 from studio.core.errors import CorruptFile, EaselError, Forbidden, NotFound, Offline
 from studio.core.requests import InstallRequest
 from studio.models.cache import sha256_of
-from studio.models.importing import storage_error
+from studio.models.importing import disk_explained
 
 TIMEOUT = 20
 """Seconds without a byte after which a connection counts as dead."""
@@ -102,7 +102,7 @@ def download(
     Raises: Offline, NotFound, Forbidden, DiskFull, CorruptFile (twice the wrong content).
     """
     part = target.with_name(f"{target.name}.part")
-    try:
+    with disk_explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _fetch_all(repository, file, part, received, check)
         if not _is_intact(part, file):
@@ -112,8 +112,6 @@ def download(
             part.unlink()
             raise CorruptFile(f"{file.name} of {repository.repo} arrives damaged.", "Try again later.")
         part.replace(target)
-    except OSError as error:
-        raise storage_error(error, target.parent) from error
 
 
 def _fetch_all(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from studio.core.atomic import disk_full_explained, write_folder_via, write_via
 from studio.core.errors import DiskFull, ResourceError
 from studio.models.cache import stamp
-
-_ABANDONED_AFTER = 3600
-"""Seconds without a change after which nobody is writing a copy any more."""
 
 RESERVE_BYTES = 256 * 2**20
 """Disk space that stays free beside any model."""
@@ -39,24 +37,24 @@ def copy_into(folder: Path, source: Path, name: str = "") -> Path:
     """
     require_space(folder, stamp(source)[0])
     target = free_name(folder, safe_name(name or source.name), "" if source.is_dir() else source.suffix)
-    part = target.with_name(f".{target.name}.part")
-    try:
+    with disk_explained(target):
         if source.is_dir():
-            shutil.copytree(source, part)
+            with write_folder_via(target) as part:
+                _copy_folder(source, part)
         else:
-            shutil.copyfile(source, part)
-        part.replace(target)
-    except OSError as error:
-        discard(part)
-        raise storage_error(error, folder) from error
+            with write_via(target) as part:
+                shutil.copyfile(source, part)
     return target
 
 
-def discard_leftovers(folder: Path) -> None:
-    """Remove what copies that were killed left in the folders of `folder`."""
-    for part in folder.glob("*/.*.part"):
-        if time.time() - part.stat().st_mtime > _ABANDONED_AFTER:
-            discard(part)
+def _copy_folder(source: Path, target: Path) -> None:
+    """Links are followed. Ends at the first thing that fails, where `shutil.copytree` would go on."""
+    target.mkdir(exist_ok=True)
+    for entry in source.iterdir():
+        if entry.is_dir():
+            _copy_folder(entry, target / entry.name)
+        else:
+            shutil.copyfile(entry, target / entry.name)
 
 
 def discard(path: Path) -> None:
@@ -67,13 +65,16 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def storage_error(error: OSError, folder: Path) -> ResourceError:
-    """What an `OSError` while writing into `folder` means to a person."""
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
-        return DiskFull(f"The disk of {folder} is full.", "Free some space and try again.")
-    return ResourceError(
-        f"{folder} cannot be written to: {error.strerror or error}.", "Check its permissions."
-    )
+@contextmanager
+def disk_explained(path: Path) -> Iterator[None]:
+    """Turn what the disk says while `path` is written into a sentence. Raises: DiskFull, ResourceError."""
+    try:
+        with disk_full_explained(path):
+            yield
+    except OSError as error:
+        raise ResourceError(
+            f"{path.parent} cannot be written to: {error.strerror or error}.", "Check its permissions."
+        ) from error
 
 
 def safe_name(name: str) -> str:

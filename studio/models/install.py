@@ -15,7 +15,7 @@ from studio.core.errors import InvalidRequest, ModelFileError, NotFound
 from studio.core.requests import InstallRequest
 from studio.core.settings import Settings
 from studio.models.hub import HubFile, Repository, download, list_repository
-from studio.models.importing import discard, free_name, require_space, safe_name, storage_error
+from studio.models.importing import discard, disk_explained, free_name, require_space, safe_name
 from studio.models.installed import installed_place, remember_install, write_record
 from studio.models.probe import probe
 from studio.models.safe import WEIGHT_SUFFIXES
@@ -53,7 +53,8 @@ def install(
         NotFound: no such repository, revision or file.
         Forbidden: the repository wants a login or a consent.
         Offline: the Hub does not answer.
-        DiskFull: before the first byte, where it is known not to fit.
+        DiskFull: before the first byte, where it is known not to fit; else as soon as it does not.
+        ResourceError: the models folder cannot be written to.
         ModelFileError: it arrived, but is no model that Easel runs.
     """
     present = installed_place(settings, request)
@@ -63,9 +64,7 @@ def install(
     chosen = [_the_file(repository, request.file)] if request.file else choose_files(repository)
     staging = settings.own_models / STAGING / _staging_name(request, repository)
     _download_all(repository, chosen, staging, progress, check)
-    target = _publish(request, repository, settings, staging)
-    remember_install(settings, request, target)
-    return target
+    return _publish(request, repository, settings, staging)
 
 
 def choose_files(repository: Repository) -> list[HubFile]:
@@ -170,13 +169,13 @@ def _publish(request: InstallRequest, repository: Repository, settings: Settings
         raise
     folder = settings.own_models / OWN_FOLDERS[kind]
     target = free_name(folder, _name(request), source.suffix if request.file else "")
-    try:
+    # The move comes last: where the disk is full before it, the download is still there for the next attempt.
+    if request.file:
+        write_record(target.with_suffix(".json"), {"source": request.repo, "license": repository.licence})
+    remember_install(settings, request, target)
+    with disk_explained(target):
         folder.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-        if request.file:
-            write_record(target.with_suffix(".json"), {"source": request.repo, "license": repository.licence})
-    except OSError as error:
-        raise storage_error(error, folder) from error
     discard(staging)
     return target
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.core.atomic import write_bytes
 from studio.core.models import CatalogueRow
 from studio.core.requests import InstallRequest
 from studio.core.settings import Settings
+from studio.models.importing import disk_explained
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "assets" / "catalogue.json"
 
@@ -25,11 +26,10 @@ def read_record(file: Path) -> dict[str, Any]:
 
 
 def write_record(file: Path, content: Mapping[str, Any]) -> None:
-    """Replace the file as a whole: a reader sees the old or the new record."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f".{file.name}.{os.getpid()}.part")
-    fresh.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(fresh, file)  # noqa: PTH105 - as in the rest of the house
+    """Replace the file as a whole: a reader sees the old or the new record. Raises: ResourceError."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    with disk_explained(file):
+        write_bytes(file, text.encode())
 
 
 def installable(settings: Settings) -> tuple[CatalogueRow, ...]:
@@ -51,6 +51,7 @@ def installed_place(settings: Settings, request: InstallRequest) -> Path | None:
 
 
 def remember_install(settings: Settings, request: InstallRequest, target: Path) -> None:
+    """Note where a model is, or is about to be. Raises: ResourceError."""
     installed = read_record(_record(settings))
     place = str(target.relative_to(settings.own_models))
     write_record(_record(settings), installed | {_key(request): place})

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 from time import time
 
+from studio.core.atomic import remove_leftovers, write_bytes
 from studio.core.base import BlobId
 from studio.core.errors import NotFound
-from studio.storage.atomic import remove_leftovers, write_bytes
 from studio.storage.pictures import check_picture
 
 _BLOB_ID = re.compile(r"[0-9a-f]{64}")

@@ -13,9 +13,9 @@ from pathlib import Path
 from time import time
 from uuid import uuid4
 
+from studio.core.atomic import remove_leftovers, write_bytes, write_via
 from studio.core.library import ImageId
 from studio.core.settings import Settings
-from studio.storage.atomic import remove_leftovers, write_bytes, write_via
 from studio.storage.index import IndexedFile
 from studio.storage.pictures import encode_thumbnail, read_picture
 

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 from PIL import Image
 
+from studio.core.atomic import write_bytes
 from studio.core.base import BlobId
 from studio.core.errors import EaselError, InvalidRequest, NotFound
 from studio.core.library import Export, ImageId, ImagePage, ImageQuery, ImageRecord, ImportedSettings
 from studio.core.requests import GenerateRequest
 from studio.core.settings import Settings
-from studio.storage.atomic import write_bytes
 from studio.storage.blobs import BlobStore
 from studio.storage.database import Database
 from studio.storage.files import ImageFiles, suffix_of

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sqlite3
 from collections import namedtuple
 from pathlib import Path
 
@@ -24,9 +25,11 @@ from studio.core.errors import (
 )
 from studio.core.models import Family, ModelKind, Variant
 from studio.core.settings import PACK, Settings
+from studio.models.cache import FileCache
 from studio.models.catalogue import ModelCatalogue
 from tests import tiny
 from tests.models.sparse import write_sparse
+from tests.storage.faults import Fault, faulty_disk, no_space_left
 
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 LORA = {f"{LAYER}.lora_down.weight": (8, 768), f"{LAYER}.lora_up.weight": (320, 8)}
@@ -152,6 +155,25 @@ def test_a_broken_cache_is_made_anew(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "models.sqlite").write_bytes(b"no database at all" * 100)
     assert catalogue_over(tmp_path, tmp_path / "models").find("anna").usable
+
+
+class FullDisk(sqlite3.Connection):
+    def execute(self, *_: object) -> sqlite3.Cursor:
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_disk_that_is_full_at_the_start_costs_the_cache_nothing(tmp_path, monkeypatch):
+    write_sparse(tmp_path / "models" / "anna.safetensors", LORA)
+    catalogue_over(tmp_path, tmp_path / "models").models()
+    connect = sqlite3.connect
+
+    def full(place: object, **options: object) -> sqlite3.Connection:
+        return connect(place, **options, **({} if place == ":memory:" else {"factory": FullDisk}))
+
+    with monkeypatch.context() as while_it_is_full:
+        while_it_is_full.setattr(sqlite3, "connect", full)
+        assert catalogue_over(tmp_path, tmp_path / "models").find("anna").usable
+    assert "anna" in FileCache(tmp_path / "data" / "models.sqlite").values("id")
 
 
 def test_models_are_found_by_id_name_file_title_and_hash(catalogue):
@@ -283,13 +305,77 @@ def test_a_copy_that_fails_half_way_leaves_nothing(tmp_path, models_dir, monkeyp
     assert imported_files(tmp_path) == []
 
 
+def test_a_folder_is_copied_without_a_half_one_on_the_way(tmp_path, models_dir, monkeypatch):
+    copies = []
+    copyfile = shutil.copyfile
+
+    def fill_up(source: Path, target: Path) -> None:
+        copies.append(copyfile(source, target))
+        if len(copies) == 4:
+            no_space_left()
+
+    monkeypatch.setattr(shutil, "copyfile", fill_up)
+    with pytest.raises(DiskFull, match=r"no room left .* sd1 .* Free some space"):
+        catalogue_over(tmp_path).import_model(models_dir / "sd1")
+    assert list((tmp_path / "data" / "models" / "checkpoints").iterdir()) == []
+
+
+def test_links_inside_a_copied_folder_are_followed(tmp_path, models_dir):
+    linked = tmp_path / "linked"
+    shutil.copytree(models_dir / "sd1", linked, ignore=shutil.ignore_patterns("unet"))
+    (linked / "unet").symlink_to(models_dir / "sd1" / "unet")
+    place = Path(catalogue_over(tmp_path).import_model(linked).location)
+    assert (place / "unet").is_dir()
+    assert not (place / "unet").is_symlink()
+
+
 def test_what_a_killed_copy_left_is_swept_at_the_next_start(tmp_path):
     folder = tmp_path / "data" / "models" / "checkpoints"
-    (folder / ".old.safetensors.part").mkdir(parents=True)
-    (folder / ".fresh.safetensors.part").write_bytes(b"being written")
-    os.utime(folder / ".old.safetensors.part", (0, 0))
+    (folder / ".999999999-abc.partial" / "unet").mkdir(parents=True)
+    for unfinished in (folder / ".999999999-abc.part", tmp_path / "data" / ".999999999-abc.part"):
+        unfinished.write_bytes(b"half")
+    fresh = f".{os.getpid()}-abc.part"
+    (folder / fresh).write_bytes(b"being written")
     catalogue_over(tmp_path).models()
-    assert [path.name for path in folder.iterdir()] == [".fresh.safetensors.part"]
+    assert [path.name for path in folder.iterdir()] == [fresh]
+    assert not (tmp_path / "data" / ".999999999-abc.part").exists()
+
+
+RECORDS = {
+    "active_model.json": lambda catalogue, _: catalogue.activate("second"),
+    "models_dirs.json": lambda catalogue, folder: catalogue.add_dir(folder),
+}
+
+
+@pytest.mark.parametrize("nth", range(1, 5))
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_full_disk_while_a_choice_is_noted_is_a_sentence_and_leaves_the_old_choice(
+    tmp_path, models_dir, record, nth
+):
+    for name in ("first", "second"):
+        tiny.to_single_file(models_dir / "sd1", tmp_path / "models" / f"{name}.safetensors")
+    catalogue = catalogue_over(tmp_path, tmp_path / "models")
+    catalogue.activate("first")
+    catalogue.add_dir(tmp_path / "models")
+    before = (tmp_path / "data" / record).read_bytes()
+    with (
+        faulty_disk(Fault(nth, no_space_left)) as fault,
+        pytest.raises(DiskFull, match=rf"no room left .* {record} .* Free some space") as failure,
+    ):
+        RECORDS[record](catalogue, models_dir)
+    assert (fault.came, failure.value.http_status) == (True, 507)
+    assert (tmp_path / "data" / record).read_bytes() == before
+    assert not [path for path in (tmp_path / "data").iterdir() if path.name.startswith(".")]
+    assert RECORDS[record](catalogue, models_dir)
+
+
+def test_a_data_folder_that_may_not_be_written_to_is_a_sentence(tmp_path, models_dir):
+    def forbidden() -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    catalogue = catalogue_over(tmp_path, models_dir)
+    with faulty_disk(Fault(1, forbidden)), pytest.raises(ResourceError, match=r"cannot be written to: Perm"):
+        catalogue.activate("sd1")
 
 
 def test_the_active_model_is_remembered_and_falls_back_when_it_is_gone(tmp_path, models_dir):

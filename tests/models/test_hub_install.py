@@ -30,6 +30,7 @@ from studio.models.hub import HubFile, Repository
 from studio.models.install import choose_files, install
 from tests import tiny
 from tests.models.hub_server import COMMIT, FakeHub, serve
+from tests.storage.faults import Fault, faulty_disk, no_space_left
 
 FOLDER = InstallRequest(repo="someone/model")
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -200,6 +201,20 @@ def test_a_download_larger_than_the_disk_is_refused_before_its_first_byte(hub, s
     with pytest.raises(DiskFull):
         run(settings)
     assert hub.downloads == []
+
+
+@pytest.mark.parametrize("nth", range(1, 13))
+def test_a_disk_that_fills_up_at_the_end_of_a_download_loses_nothing_of_it(hub, settings, nth):
+    request = InstallRequest(repo="someone/model", file=VAE)
+    with faulty_disk(Fault(nth, no_space_left)) as fault, pytest.raises(DiskFull, match="no room left"):
+        run(settings, request)
+    assert fault.came
+    assert not [path for path in settings.data_dir.rglob(".*.part") if path.is_file()]
+    hub.downloads.clear()
+    place = run(settings, request)
+    assert (place.is_file(), place.with_suffix(".json").is_file()) == (True, True)
+    assert hub.downloads == []
+    assert len(ModelCatalogue(settings).models(ModelKind.VAE)) == 1
 
 
 def test_what_is_no_model_is_thrown_away(hub, settings):

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
+from studio.core.atomic import remove_leftovers, write_bytes, write_folder_via, write_via
 from studio.core.errors import DiskFull
-from studio.storage.atomic import remove_leftovers, write_bytes, write_folder_via, write_via
 from tests.storage.faults import Fault, faulty_disk, no_space_left
 
 
@@ -76,6 +76,20 @@ def test_a_leftover_of_an_earlier_process_with_our_number_is_removed(tmp_path):
     leftover.write_bytes(b"half")
     os.utime(leftover, (1, 1))
     assert remove_leftovers(tmp_path) == 1
+
+
+def test_a_folder_that_a_killed_writer_left_is_removed_later(tmp_path):
+    (tmp_path / "inner" / ".999999999-abc.partial" / "deep").mkdir(parents=True)
+    assert remove_leftovers(tmp_path, deep=False) == 0
+    assert remove_leftovers(tmp_path) == 1
+    assert names(tmp_path) == ["inner"]
+
+
+def test_what_other_programs_have_not_finished_is_left_alone(tmp_path):
+    for name in (".model.safetensors.part", "999999999-abc.part", ".999999999-abc.part.zip"):
+        (tmp_path / name).write_bytes(b"half")
+    assert remove_leftovers(tmp_path) == 0
+    assert len(names(tmp_path)) == 3
 
 
 def test_a_folder_arrives_as_a_whole(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,13 @@ import psutil
 
 from studio.core.errors import DiskFull
 
-_PART = ".part"
+_PART, _PARTIAL = ".part", ".partial"
+_UNFINISHED = re.compile(rf"\.(?P<pid>\d+)-\w+(?:{_PART}|{_PARTIAL})")
+"""Names of the temporary files and folders: whose they are, and nothing that another program would write."""
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_NO_SUCH_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
+"""What some shared folders say when a folder, not a file, is to be synced."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -36,7 +41,7 @@ def write_via(path: Path) -> Iterator[Path]:
 
     Raises: DiskFull; OSError for anything else that a disk may say.
     """
-    temporary = path.with_name(f".{os.getpid()}-{uuid4().hex}{_PART}")
+    temporary = _beside(path, _PART)
     try:
         with disk_full_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +60,7 @@ def write_folder_via(path: Path) -> Iterator[Path]:
 
     Raises: DiskFull; OSError for anything else that a disk may say.
     """
-    temporary = path.with_name(f".{os.getpid()}-{uuid4().hex}.partial")
+    temporary = _beside(path, _PARTIAL)
     try:
         with disk_full_explained(path):
             temporary.mkdir(parents=True)
@@ -83,21 +88,35 @@ def disk_full_explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def remove_leftovers(folder: Path) -> int:
-    """Delete the temporary files below `folder` whose writer was killed. Returns how many there were."""
-    leftovers = [part for part in folder.rglob(f".*{_PART}") if not _is_being_written(part)]
+def remove_leftovers(folder: Path, *, deep: bool = True) -> int:
+    """Delete what writers that were killed left half done in `folder`. Returns how much there was.
+
+    Args:
+        deep: in all the folders below it, too.
+    """
+    found = folder.rglob(".*") if deep else folder.glob(".*")
+    leftovers = [part for part in found if _is_leftover(part)]
     for part in leftovers:
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
     return len(leftovers)
 
 
-def _is_being_written(part: Path) -> bool:
-    """Whether the process in the file's name still runs, and began before the file was last touched."""
-    pid = part.name[1:].partition("-")[0]
-    try:
-        return bool(psutil.Process(int(pid)).create_time() <= part.stat().st_mtime)
-    except (ValueError, OSError, psutil.Error):
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{os.getpid()}-{uuid4().hex}{suffix}")
+
+
+def _is_leftover(part: Path) -> bool:
+    """Whether the process in the name is gone: none of its number runs, or it began after the last change."""
+    match = _UNFINISHED.fullmatch(part.name)
+    if match is None:
         return False
+    try:
+        return bool(psutil.Process(int(match["pid"])).create_time() > part.stat().st_mtime)
+    except (OverflowError, ValueError, OSError, psutil.Error):
+        return True
 
 
 def _sync_folder(folder: Path) -> None:
@@ -107,5 +126,8 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_SYNC:
+            raise
     finally:
         os.close(descriptor)
