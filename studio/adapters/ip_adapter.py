@@ -18,6 +18,9 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.models.ip_adapter import IPAdapter
 
+_SEEN_RATIO = 8
+"""Longer to shorter side, beyond which the ends of a picture are cut off before it is scaled."""
+
 
 @dataclass(frozen=True)
 class ImageTokens:
@@ -53,8 +56,16 @@ def clip_pixels(picture: Image.Image | None, size: int) -> torch.Tensor:
     """(1, 3, size, size) as CLIP was trained on it; zeros for no picture."""
     if picture is None:
         return torch.zeros(1, 3, size, size)
-    pixels: torch.Tensor = _processor(size)(picture.convert("RGB"), return_tensors="pt").pixel_values
+    seen = _without_far_ends(picture).convert("RGB")
+    pixels: torch.Tensor = _processor(size)(seen, return_tensors="pt").pixel_values
     return pixels
+
+
+def _without_far_ends(picture: Image.Image) -> Image.Image:
+    """The middle of a strip: CLIP looks at a square in the middle, but is made to scale all of it before."""
+    longest = _SEEN_RATIO * min(picture.size)
+    left, top = (max(0, side - longest) // 2 for side in picture.size)
+    return picture.crop((left, top, picture.width - left, picture.height - top))
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,9 @@ from studio.core.base import BlobId
 from studio.core.errors import EaselError, InvalidRequest
 from studio.core.requests import GenerateRequest
 
+_GROWTH = 2
+"""How much larger than the largest picture that is accepted a photo may become by outpainting."""
+
 _DISTORTION = 0.03
 """How far the shapes of mask and photo may differ; less is rounding of whoever scaled one of them."""
 
@@ -27,6 +30,21 @@ def check_mask(request: GenerateRequest, read: ReadPicture) -> None:
         raise InvalidRequest(error.problem, error.remedy, field="inpaint.mask") from error
     _check_shape(mask, read(request.source.image))
     _check_content(mask.convert("L"), request)
+
+
+def check_canvas(request: GenerateRequest, read: ReadPicture, max_pixels: int) -> None:
+    """Raises: InvalidRequest, where outpainting makes more of a photo than memory holds, as of a strip."""
+    if request.inpaint is None or request.source is None or not request.inpaint.outpaint.is_any:
+        return
+    photo, sides = read(request.source.image), request.inpaint.outpaint
+    width, height = photo.width + sides.left + sides.right, photo.height + sides.top + sides.bottom
+    if width * height > _GROWTH * max_pixels:
+        raise InvalidRequest(
+            f"Outpainting would make a canvas of {width} x {height} px of this photo; at most "
+            f"{_GROWTH * max_pixels / 1e6:g} million pixels are possible.",
+            "Add less to its sides, or choose a smaller photo.",
+            field="inpaint.outpaint",
+        )
 
 
 def _check_shape(mask: Image.Image, photo: Image.Image) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from studio.app.box_models import check_box_parts
 from studio.app.installs import Installer
-from studio.app.masks import check_mask
+from studio.app.masks import check_canvas, check_mask
 from studio.app.preprocess_checks import check_preprocess
 from studio.app.prompt_tags import networks_in
 from studio.app.queue import JobContext, JobQueue, Made
@@ -140,6 +140,7 @@ class LocalStudio:
             self._check_source(filled.source.image)
         check_pictures(filled, self._library.blob)
         check_mask(filled, self._picture)
+        check_canvas(filled, self._picture, self._settings.max_pixels)
         return filled
 
     def _picture(self, blob_id: BlobId) -> Image.Image:

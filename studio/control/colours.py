@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.control.nets import Nets
-from studio.control.picture import Rgb, at_resolution
+from studio.control.picture import Rgb, at_resolution, for_net
 from studio.core.preprocess import Colour, Map, Shuffle, Tile
+
+_LONGEST = 2**15 - 2
+"""Longest side that OpenCV can displace, px."""
 
 
 def as_it_is(picture: Rgb, options: Map, nets: Nets) -> Rgb:
@@ -36,7 +39,8 @@ def _through(picture: Rgb, factor: float, down: int, up: int) -> Rgb:
 
 def shuffle(picture: Rgb, options: Shuffle, nets: Nets) -> Rgb:
     """The picture under a smooth random displacement (Zhang et al. 2023); the same one for the same seed."""
-    values = at_resolution(picture, options.resolution)
+    too_long = max(picture.shape) > _LONGEST
+    values = (for_net if too_long else at_resolution)(picture, options.resolution)
     height, width = values.shape[:2]
     random = np.random.RandomState(options.seed)
     across, down = (

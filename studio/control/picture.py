@@ -85,10 +85,17 @@ def scaled(rgb: Rgb, height: int, width: int) -> Rgb:
 
 
 def not_too_narrow(rgb: Rgb) -> Rgb:
-    """A strip made wider: the processors of transformers would scale its shorter side to nothing."""
+    """A strip made wider: the processors of transformers would scale its shorter side to nothing.
+
+    It is made shorter as well where it is longer than any net reads, so that a thread does not become a wall.
+    """
     height, width = rgb.shape[:2]
-    least = -(-max(height, width) // MAX_RATIO)
-    return scaled(rgb, max(height, least), max(width, least))
+    longer = max(height, width)
+    if longer <= MAX_RATIO * min(height, width):
+        return rgb
+    scale = min(1.0, MAX_LONGER_SIDE / longer)
+    least = -(-round(longer * scale) // MAX_RATIO)
+    return scaled(rgb, max(round(height * scale), least), max(round(width * scale), least))
 
 
 def to_map(drawn: NDArray[np.uint8], height: int, width: int, *, exact: bool = False) -> Rgb:

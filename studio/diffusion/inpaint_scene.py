@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from studio.core.geometry import Extent, ResizeMode
 from studio.core.inpaint import Inpaint, InpaintArea, MaskedContent
-from studio.diffusion.pictures import fit_grey, fit_picture
+from studio.diffusion.pictures import fit_grey, fit_picture, resized
 
 _FILL_RADIUS = 5
 """Pixels around a masked one that its filling is computed from (Telea 2004)."""
@@ -62,7 +62,7 @@ class InpaintScene:
         if self.region is None:
             return Image.composite(result, self.framed(self.photo), self.frame_seam)
         left, top, right, bottom = self.region
-        patch = result.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+        patch = resized(result, (right - left, bottom - top), Image.Resampling.LANCZOS)
         painted = self.photo.copy()
         painted.paste(patch, (left, top), self.seam.crop(self.region))
         return painted
@@ -107,7 +107,7 @@ def make_scene(
 def _grey(mask: Image.Image | None, photo: Image.Image) -> Image.Image:
     if mask is None:
         return Image.new("L", photo.size, 0)
-    return mask.convert("L").resize(photo.size, Image.Resampling.BILINEAR)
+    return resized(mask.convert("L"), photo.size, Image.Resampling.BILINEAR)
 
 
 def _outpainted(photo: Image.Image, mask: Image.Image, options: Inpaint) -> tuple[Image.Image, Image.Image]:

@@ -148,6 +148,14 @@ def test_masks_that_cannot_work_are_refused_at_once(studio, request_of, change, 
     assert refused.value.field == field
 
 
+def test_a_strip_is_not_outpainted_to_more_than_memory_holds(studio, request_of):
+    request = request_of(mask=None, outpaint=Outpaint(top=1024, bottom=1024))
+    strip = SourceImage(image=studio.put_blob(png(Image.new("RGB", (60_000, 1)))))
+    with pytest.raises(InvalidRequest, match="60000 x 2049 px") as refused:
+        studio.submit(request.model_copy(update={"source": strip}))
+    assert refused.value.field == "inpaint.outpaint"
+
+
 def test_a_full_mask_paints_everything(studio, photo, request_of):
     (result,) = pictures(studio, request_of(painted=Image.new("L", SIZE, 255)))
     assert differs(photo, result).mean() > 0.9

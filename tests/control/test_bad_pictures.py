@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from studio.control.annotators import Annotators, best
-from studio.control.picture import read_rgb
+from studio.control.picture import MAX_LONGER_SIDE, MAX_RATIO, not_too_narrow, read_rgb
 from studio.control.preprocess import control_map
 from studio.core.annotator_nets import Net
 from studio.core.errors import CorruptFile, EaselError, InvalidRequest
@@ -28,6 +28,7 @@ from studio.core.preprocess import (
     PoseVit,
     ScribbleDrawing,
     Segmentation,
+    Shuffle,
     SoftEdgeHed,
     SoftEdgeTeed,
     preprocessor,
@@ -82,6 +83,22 @@ def test_the_map_is_upright_where_exif_turns_the_picture(annotators: Annotators,
 def test_tiny_and_narrow_pictures_get_maps(options: Options, size: tuple[int, int], annotators: Annotators):
     pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
     assert control_map(Image.fromarray(pixels), options, annotators).size == size
+
+
+STRIPS = [(60_000, 1), (1, 60_000)]
+
+
+@pytest.mark.parametrize("size", STRIPS)
+def test_a_strip_is_made_wider_without_becoming_a_wall(size: tuple[int, int]):
+    seen = not_too_narrow(np.zeros((size[1], size[0], 3), np.uint8))
+    assert max(seen.shape) <= MAX_LONGER_SIDE
+    assert max(seen.shape[:2]) <= MAX_RATIO * min(seen.shape[:2])
+
+
+@pytest.mark.parametrize("size", STRIPS)
+def test_a_strip_is_shuffled(size: tuple[int, int], annotators: Annotators):
+    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    assert control_map(Image.fromarray(pixels), Shuffle(), annotators).size == size
 
 
 @pytest.mark.parametrize("options", [Canny(), ScribbleDrawing(), Map(), DepthAnything(), PoseOpenpose()])
