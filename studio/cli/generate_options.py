@@ -17,7 +17,7 @@ from studio.cli.controls import (
     image_prompt_entries,
     named_files,
 )
-from studio.cli.scene import DEFAULT_SHARE, BoxOption, BoxShare, MaskOption, layout_fields, mask_fields
+from studio.cli.scene import BoxOption, BoxShare, MaskOption, layout_fields, mask_fields
 from studio.core.errors import InvalidRequest
 from studio.core.protocol import Studio
 from studio.core.requests import GenerateRequest, SourceImage
@@ -128,7 +128,7 @@ class ControlOptions:
     control: Controls = None
     image_prompt: ImagePrompts = None
     box: BoxOption = None
-    box_share: BoxShare = DEFAULT_SHARE
+    box_share: BoxShare = None
 
     @property
     def files(self) -> tuple[Path, ...]:

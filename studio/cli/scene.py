@@ -22,9 +22,15 @@ BoxOption = Annotated[
         rich_help_panel="Control",
     ),
 ]
+DEFAULT_SHARE: float = Boxes.model_fields["share"].default
 BoxShare = Annotated[
-    float,
-    typer.Option(min=0, max=1, help="With --box: share of the steps with boxes.", rich_help_panel="Control"),
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help=f"With --box: share of the steps with boxes; {DEFAULT_SHARE:g} unless told.",
+        rich_help_panel="Control",
+    ),
 ]
 MaskOption = Annotated[
     Path | None,
@@ -35,16 +41,21 @@ MaskOption = Annotated[
         rich_help_panel="Picture",
     ),
 ]
-DEFAULT_SHARE: float = Boxes.model_fields["share"].default
 
 _SIDE = r"\s*(\d*\.?\d+)\s*"
 _BOX = re.compile(rf"(?P<phrase>.+)@{_SIDE},{_SIDE},{_SIDE},{_SIDE}", re.DOTALL)
 
 
-def layout_fields(values: Sequence[str], share: float) -> dict[str, Any] | None:
+def layout_fields(values: Sequence[str], share: float | None) -> dict[str, Any] | None:
     """The fields of `Boxes`; None without any box. Raises: InvalidRequest."""
     boxes = [_box(value) for value in values]
-    return {"boxes": boxes, "share": share} if boxes else None
+    if boxes:
+        return {"boxes": boxes, "share": DEFAULT_SHARE if share is None else share}
+    if share is not None:
+        raise InvalidRequest(
+            "--box-share says for how many steps boxes count, and there is none.", "Add --box."
+        )
+    return None
 
 
 def _box(value: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from studio.cli.generate_options import ControlOptions
 from studio.cli.scene import layout_fields, mask_fields
 from studio.core.boxes import Boxes
 from studio.core.errors import InvalidRequest
@@ -32,7 +33,18 @@ def test_phrases_and_places():
         (0, 0.25, 1, 1),
     ]
     assert boxes.share == 0.4
-    assert layout_fields([], 0.3) is None
+    assert layout_fields([], None) is None
+
+
+def test_a_share_that_is_not_told_is_the_usual_one(studio: FakeStudio):
+    told = ControlOptions(box=["a red ball@0.1,0.4,0.5,0.9"]).fields(studio)["boxes"]
+    assert Boxes.model_validate(told).share == Boxes.model_fields["share"].default
+    assert ControlOptions().fields(studio)["boxes"] is None
+
+
+def test_a_share_without_boxes_is_told(studio: FakeStudio):
+    with pytest.raises(InvalidRequest, match=r"--box-share .* there is none. Add --box"):
+        ControlOptions(box_share=0.5).fields(studio)
 
 
 @pytest.mark.parametrize("value", ["a ball", "@0,0,1,1", "a ball@0,0,1", "a ball@a,b,c,d", "a ball@-1,0,1,1"])
