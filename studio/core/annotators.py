@@ -137,7 +137,7 @@ _FACTS = (
         "Line art",
         "Line art, standard",
         (ControlType.LINEART,),
-        _module("lineart_standard"),
+        _module("lineart_standard", "lineart_standard (from white bg & black line)"),
     ),
     _facts(
         "depth_anything",
@@ -233,7 +233,7 @@ _FACTS = (
         "Segmentation",
         "Segmentation",
         (ControlType.SEGMENTATION,),
-        _module("seg_ufade20k", "segmentation"),
+        _module("seg_ufade20k", "segmentation", "seg_ofade20k", "oneformer_ade20k"),
         needs=(_model(Net.SEGMENTATION),),
     ),
     _facts(

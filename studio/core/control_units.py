@@ -15,6 +15,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.geometry import ResizeMode
 from studio.core.preprocess import PREPROCESSORS, Options, Preprocessor, preprocessor
 from studio.core.preprocessor_facts import Module, Slider
+from studio.core.refused_modules import refusal_of
 
 RESIZE_MODES: Mapping[ResizeMode, str] = {
     ResizeMode.STRETCH: "Just Resize",
@@ -119,6 +120,8 @@ def preprocessor_of(unit: UnitModule) -> Preprocessor | None:
             "openpose_full finds bodies, hands and faces as well; vitpose finds bodies better.",
             field="module",
         )
+    if refused := refusal_of(name):
+        raise InvalidRequest(*refused, field="module")
     if name not in MODULES:
         raise InvalidRequest(
             f"There is no preprocessor called {unit.module[:60]!r}.",

@@ -14,11 +14,11 @@ from studio.core.base import ModelId
 from studio.core.conditions import ControlInput, ControlMode, ImagePrompt
 from studio.core.control_units import CONTROL_MODES, NO_MODULE, RESIZE_MODES, UnitModule, unit_of
 from studio.core.geometry import ResizeMode
+from studio.core.refused_modules import IMAGE_PROMPT_MODULE
 from studio.core.requests import GenerateRequest
 
 _UNIT = re.compile(r"ControlNet \d{1,3}")
 _PAIR = re.compile(r"\s*([A-Za-z][\w ]*):\s*([^,]*)(?:,|$)")
-_IMAGE_PROMPT_MODULE = "ip-adapter-auto"
 _MAX_SHOWN = 80
 
 
@@ -36,7 +36,7 @@ def control_fields(request: GenerateRequest, titles: Mapping[ModelId, str]) -> I
 
 
 def _unit(entry: ControlInput | ImagePrompt, title: str) -> Iterator[tuple[str, object]]:
-    unit, resize_mode, mode = UnitModule(module=_IMAGE_PROMPT_MODULE), ResizeMode.CROP, ControlMode.BALANCED
+    unit, resize_mode, mode = UnitModule(module=IMAGE_PROMPT_MODULE), ResizeMode.CROP, ControlMode.BALANCED
     if isinstance(entry, ControlInput):
         unit, resize_mode, mode = unit_of(entry.preprocessor), entry.resize_mode, entry.mode
     yield "Module", unit.module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,8 +12,11 @@ from PIL import Image
 from webuiapi import ControlNetInterface, WebUIApi
 
 from studio.core.annotators import FACTS, MODULES
+from studio.core.conditions import ImagePrompt
+from studio.core.models import ModelInfo, ModelKind
 from studio.core.preprocess import Canny
-from studio.core.requests import PreprocessRequest
+from studio.core.requests import GenerateRequest, PreprocessRequest
+from studio.storage.infotext_control import control_fields
 from tests.api.samples import SMALL
 from tests.fakes import FakeStudio
 
@@ -38,7 +42,15 @@ def test_webuiapi_reads_version_models_and_modules(api: WebUIApi, studio: FakeSt
     models = ControlNetInterface(api).model_list()
     assert models == api.controlnet_model_list()
     assert models
-    known = {"none", "canny", "depth_midas", "openpose_full", "lineart_anime", "softedge_pidinet"}
+    known = {
+        "none",
+        "ip-adapter-auto",
+        "canny",
+        "depth_midas",
+        "openpose_full",
+        "lineart_anime",
+        "softedge_pidinet",
+    }
     assert known <= {*api.controlnet_module_list()}
 
 
@@ -81,6 +93,57 @@ def test_every_control_type_has_a_module(client: TestClient):
     assert types["Canny"]["default_option"] == "canny"
 
 
+def types_with(client: TestClient, studio: FakeStudio, *models: ModelInfo) -> dict[str, Any]:
+    studio.model_list = list(models)
+    return client.get("/controlnet/control_types").json()["control_types"]
+
+
+def model(name: str, kind: ModelKind, layout: str = "") -> ModelInfo:
+    return ModelInfo(id=name, name=name, kind=kind, layout=layout)
+
+
+def test_a_union_controlnet_is_listed_under_all_that_it_knows_behind_what_knows_only_that(
+    client: TestClient, studio: FakeStudio
+):
+    union = model("any-1.0", ModelKind.CONTROLNET, "union-6")
+    types = types_with(client, studio, union, model("my-pose", ModelKind.CONTROLNET))
+    assert types["OpenPose"]["model_list"] == ["None", "my-pose", "any-1.0"]
+    assert types["OpenPose"]["default_model"] == "my-pose"
+    assert types["Depth"]["default_model"] == "any-1.0"
+    assert types["Tile"]["model_list"] == ["None"]
+
+
+def test_image_prompts_have_a_control_type_and_a_module_of_their_own(client: TestClient, studio: FakeStudio):
+    types = types_with(
+        client, studio, model("look", ModelKind.IP_ADAPTER), model("edges-canny", ModelKind.CONTROLNET)
+    )
+    assert types["IP-Adapter"] == {
+        "module_list": ["none", "ip-adapter-auto"],
+        "model_list": ["None", "look"],
+        "default_option": "ip-adapter-auto",
+        "default_model": "look",
+    }
+    assert "ip-adapter-auto" in types["All"]["module_list"]
+
+
+def test_the_type_of_t2i_adapters_lists_them_all_and_offers_the_one_of_its_map(
+    client: TestClient, studio: FakeStudio
+):
+    canny = model("t2i-canny", ModelKind.T2I_ADAPTER)
+    adapters = canny, model("colours", ModelKind.T2I_ADAPTER), model("net-canny", ModelKind.CONTROLNET)
+    row = types_with(client, studio, *adapters)["T2I-Adapter"]
+    assert row["model_list"] == ["None", "colours", "t2i-canny"]
+    assert row["default_model"] == "colours"
+    assert types_with(client, studio, canny)["T2I-Adapter"]["default_model"] == "None"
+
+
+def test_every_module_that_our_infotexts_write_is_listed(client: TestClient):
+    prompt = ImagePrompt(model="m", images=("0" * 64,))
+    ((_, unit),) = control_fields(GenerateRequest(image_prompts=(prompt,)), {})
+    written = unit.removeprefix("Module: ").partition(",")[0]
+    assert written in client.get("/controlnet/module_list").json()["module_list"]
+
+
 def test_settings_tell_the_number_of_units_under_both_names(client: TestClient):
     reply = client.get("/controlnet/settings").json()
     assert reply["control_net_unit_count"] == reply["control_net_max_models_num"] >= 3
@@ -106,6 +169,7 @@ def test_no_module_gives_the_picture_back(client: TestClient):
     ("payload", "field"),
     [
         ({"controlnet_module": "telepathy", "controlnet_images": ["x"]}, "controlnet_module"),
+        ({"controlnet_module": "ip-adapter-auto", "controlnet_images": ["x"]}, "controlnet_module"),
         ({"controlnet_module": "canny", "controlnet_images": []}, "controlnet_images"),
         ({"controlnet_module": "canny", "controlnet_images": ["***"]}, "controlnet_images.0"),
         ({"controlnet_module": "canny"}, "controlnet_images"),

@@ -133,6 +133,17 @@ def test_in_image_to_image_a_unit_without_a_picture_follows_the_source():
         ({"image": "no base64!"}, "image", "no base64"),
         ({"module": "telepathy"}, "module", "no preprocessor called"),
         ({"module": "dw_openpose_full"}, "module", "DWPose is not run here.*openpose_full"),
+        ({"module": "reference_only", "model": "None"}, "module", "reference_only .*not run here"),
+        ({"module": "reference_adain+attn"}, "module", "not run here.*An IP-Adapter follows"),
+        ({"module": "ip-adapter-auto"}, "module", "makes no map.*Name an IP-Adapter"),
+        ({"module": "depth_leres++"}, "module", "second net.*depth_leres is"),
+        ({"module": "tile_colorfix"}, "module", "mends the colours.*tile_resample"),
+        ({"module": "tile_colorfix+sharp"}, "module", "sharpens.*tile_resample"),
+        ({"module": "seg_ofcoco"}, "module", "COCO.*seg_ufade20k"),
+        ({"module": "oneformer_coco"}, "module", "oneformer_coco .*COCO.*seg_ufade20k"),
+        ({"module": "lineart_anime_denoise"}, "module", "manga.*lineart_anime"),
+        ({"module": "blur_gaussian"}, "module", "not run here.*tile_resample"),
+        ({"module": "inpaint_only+lama"}, "module", "LaMa.*inpaint_only"),
         ({"union_control_type": "Smell"}, "union_control_type", "There are Canny, .*Hard Edge"),
         ({"control_mode": 7}, "control_mode", "There are 0 \\(Balanced\\)"),
         ({"resize_mode": "Squeeze"}, "resize_mode", "'Squeeze' is no resize mode"),
@@ -144,6 +155,20 @@ def test_faults_are_told_at_their_unit(unit: dict[str, Any], field: str, message
     with pytest.raises(EaselError, match=message) as fault:
         units(good, good | unit)
     assert fault.value.field == f"alwayson_scripts.controlnet.args.1.{field}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("lineart_standard (from white bg & black line)", "lineart_standard"),
+        ("seg_ofade20k", "segmentation"),
+        ("oneformer_ade20k", "segmentation"),
+        ("depth_anything", "depth_anything"),
+        ("depth_anything_v2", "depth_anything"),
+    ],
+)
+def test_other_names_of_the_same_map(name: str, kind: str):
+    assert control({"module": name}).preprocessor.kind == kind
 
 
 def test_what_is_no_unit_is_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -20,11 +20,13 @@ from studio.api.controlnet.payloads import (
 from studio.api.dependencies import StudioDep
 from studio.core.annotators import CONTROLS, FACTS
 from studio.core.conditions import MAX_STACKED
+from studio.core.control_models import controls_of
 from studio.core.control_types import ControlType
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.preprocess import PREPROCESSORS
 from studio.core.preprocessor_facts import Module, PreprocessorFacts, Slider
 from studio.core.protocol import Studio
+from studio.core.refused_modules import IMAGE_PROMPT_MODULE
 
 router = APIRouter(tags=["controlnet: lists"])
 
@@ -36,22 +38,8 @@ NO_MODEL = "None"
 
 _KINDS = (ModelKind.CONTROLNET, ModelKind.T2I_ADAPTER, ModelKind.IP_ADAPTER)
 
-_WORDS: Mapping[ControlType, tuple[str, ...]] = {
-    ControlType.CANNY: ("canny",),
-    ControlType.DEPTH: ("depth",),
-    ControlType.INPAINT: ("inpaint",),
-    ControlType.LINEART: ("lineart", "line-art", "line_art"),
-    ControlType.MLSD: ("mlsd",),
-    ControlType.NORMAL: ("normal",),
-    ControlType.OPENPOSE: ("pose",),
-    ControlType.SCRIBBLE: ("scribble", "sketch"),
-    ControlType.SEGMENTATION: ("seg",),
-    ControlType.SHUFFLE: ("shuffle",),
-    ControlType.SOFT_EDGE: ("softedge", "hed", "pidi", "teed"),
-    ControlType.COLOUR: ("color", "colour", "t2i"),
-    ControlType.TILE: ("tile",),
-}
-"""Words in a model's name that tell what it follows; no file says it otherwise."""
+IMAGE_PROMPTS = "IP-Adapter"
+"""The control type of image prompts, which are no maps."""
 
 
 @router.get("/version", summary="Version of the extension's API")
@@ -67,14 +55,14 @@ def model_list(
     """Those that can be used."""
     if update:
         studio.refresh_models()
-    return ModelList(model_list=_titles(studio))
+    return ModelList(model_list=[unit_title(model) for model in _models(studio)])
 
 
 @router.get("/module_list", summary="List preprocessors")
 def module_list(
     alias_names: Annotated[bool, Query(description="other names for the same, too")] = False,
 ) -> ModuleList:
-    rows = {NO_MODULE: ModuleRow(model_free=False, sliders=[])}
+    rows = {name: ModuleRow(model_free=False, sliders=[]) for name in (NO_MODULE, IMAGE_PROMPT_MODULE)}
     for facts in FACTS.values():
         for module in facts.modules:
             names = (module.name, *(module.aliases if alias_names else ()))
@@ -84,13 +72,18 @@ def module_list(
 
 @router.get("/control_types", summary="List what controls follow, with the modules and models for each")
 def control_types(studio: StudioDep) -> ControlTypes:
-    titles = _titles(studio)
+    """The type called T2I-Adapter lists all T2I-Adapters; the one of its own map is the grid of colours."""
+    models = _models(studio)
     every = [name for facts in FACTS.values() for name in _names(facts)]
-    rows = {"All": _type_row(every, titles, default=NO_MODULE)}
+    rows = {"All": _type_row([*every, IMAGE_PROMPT_MODULE], models, default=NO_MODULE)}
     for control, suiting in CONTROLS.items():
         modules = [name for facts in suiting for name in _names(facts)]
-        fitting = [title for title in titles if any(word in title.lower() for word in _WORDS[control])]
-        rows[control] = _type_row(modules, fitting, default=modules[0])
+        made = _made_for(control, models)
+        kind = ModelKind.T2I_ADAPTER if control is ControlType.COLOUR else None
+        others = [model for model in models if model.kind is kind and model not in made]
+        rows[control] = _type_row(modules, made, others, default=modules[0])
+    prompts = [model for model in models if model.kind is ModelKind.IP_ADAPTER]
+    rows[IMAGE_PROMPTS] = _type_row([IMAGE_PROMPT_MODULE], prompts, default=IMAGE_PROMPT_MODULE)
     return ControlTypes(control_types=rows)
 
 
@@ -104,20 +97,29 @@ def unit_title(model: ModelInfo) -> str:
     return f"{model.name} [{model.sha256[:8]}]" if model.sha256 else model.name
 
 
-def _titles(studio: Studio) -> list[str]:
-    return [unit_title(model) for kind in _KINDS for model in studio.models(kind) if model.usable]
+def _models(studio: Studio) -> list[ModelInfo]:
+    return [model for kind in _KINDS for model in studio.models(kind) if model.usable]
+
+
+def _made_for(control: ControlType, models: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """Those that follow this control, the ones that follow nothing else first."""
+    made = [model for model in models if control in controls_of(model)]
+    return sorted(made, key=lambda model: len(controls_of(model)))
 
 
 def _names(facts: PreprocessorFacts) -> Iterable[str]:
     return (module.name for module in facts.modules)
 
 
-def _type_row(modules: Iterable[str], models: list[str], default: str) -> ControlTypeRow:
+def _type_row(
+    modules: Iterable[str], made: Sequence[ModelInfo], others: Sequence[ModelInfo] = (), *, default: str
+) -> ControlTypeRow:
+    """Args: others: models that are listed as well, but none of which is the usual one."""
     return ControlTypeRow(
         module_list=list(dict.fromkeys([NO_MODULE, *modules])),
-        model_list=[NO_MODEL, *models],
+        model_list=[NO_MODEL, *map(unit_title, (*made, *others))],
         default_option=default,
-        default_model=models[0] if models else NO_MODEL,
+        default_model=unit_title(made[0]) if made else NO_MODEL,
     )
 
 

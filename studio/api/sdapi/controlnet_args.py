@@ -24,7 +24,7 @@ from studio.core.control_units import (
 )
 from studio.core.errors import EaselError, InvalidRequest
 from studio.core.models import ModelInfo, ModelKind
-from studio.core.preprocess import Inpaint
+from studio.core.preprocess import Inpaint, Preprocessor
 
 SCRIPT = "controlnet"
 FIELD = f"alwayson_scripts.{SCRIPT}.args"
@@ -131,10 +131,7 @@ def _checked(given: Any) -> _Unit:
 def _add(
     unit: _Unit, units: Units, models: Sequence[ModelInfo], put_blob: PutBlob, source: BlobId | None
 ) -> None:
-    if unit.model.strip().lower() in ("", "none"):
-        raise InvalidRequest(
-            f"The preprocessor {unit.module[:60]} alone steers nothing.", "Name a model.", field="model"
-        )
+    _check_model_named(unit)
     model = find_model(unit.model, models, "model")
     common = {
         "model": model.id,
@@ -153,11 +150,23 @@ def _add(
         units.controls.append(common | {"image": image} | _control(unit, mask, drawn))
 
 
+def _check_model_named(unit: _Unit) -> None:
+    """Raises: InvalidRequest: no model, or a preprocessor that would not be run with one either."""
+    if unit.model.strip().lower() not in ("", "none"):
+        return
+    _options(unit)
+    raise InvalidRequest(
+        f"The preprocessor {unit.module[:60]} alone steers nothing.", "Name a model.", field="model"
+    )
+
+
+def _options(unit: _Unit) -> Preprocessor | None:
+    return preprocessor_of(UnitModule.model_validate(unit.model_dump(include=set(UnitModule.model_fields))))
+
+
 def _control(unit: _Unit, mask: BlobId | None, drawn: BlobId | None) -> dict[str, Any]:
     """A mask drawn on the picture says where to paint anew where the unit inpaints, else where it holds."""
-    options = preprocessor_of(
-        UnitModule.model_validate(unit.model_dump(include=set(UnitModule.model_fields)))
-    )
+    options = _options(unit)
     if isinstance(options, Inpaint):
         options, drawn = options.model_copy(update={"mask": drawn}), None
     return {
