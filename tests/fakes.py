@@ -27,6 +27,7 @@ from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
 from studio.app.masks import check_mask
 from studio.app.prompt_tags import networks_in
 from studio.core.base import BlobId, ModelId
+from studio.core.control_types import ControlType
 from studio.core.errors import (
     EaselError,
     ImageError,
@@ -136,6 +137,26 @@ CATALOGUE = (
         licence="MIT",
         description="A tiny VAE for previews.",
     ),
+)
+
+CATALOGUE += tuple(
+    CatalogueRow(
+        id=slug,
+        name=name,
+        kind=kind,
+        family=family,
+        install=InstallRequest(repo=f"fake-org/{slug}"),
+        size_bytes=GB,
+        licence="MIT",
+        description=f"{name}, as the real one would be described.",
+        controls=controls,
+        needs=needs,
+    )
+    for slug, name, kind, family, controls, needs in (
+        ("pose", "ControlNet 1.1 OpenPose", ModelKind.CONTROLNET, Family.SD1, (ControlType.OPENPOSE,), ()),
+        ("look", "IP-Adapter", ModelKind.IP_ADAPTER, Family.SD1, (), ("eye",)),
+        ("eye", "CLIP ViT-H", ModelKind.CLIP_VISION, Family.UNKNOWN, (), ()),
+    )
 )
 
 _STACKED_KINDS = {

@@ -14,7 +14,7 @@ from studio.cli.options import DataDir, ModelsDirs, settings_from
 from studio.cli.progress import follow
 from studio.cli.session import open_studio
 from studio.core.errors import NotFound
-from studio.core.models import CatalogueRow, ModelInfo, ModelKind
+from studio.core.models import CatalogueRow, ModelInfo, ModelKind, with_needs
 from studio.core.requests import InstallRequest
 
 if TYPE_CHECKING:
@@ -81,15 +81,19 @@ def install(
     revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
     data_dir: DataDir = None,
 ) -> None:
-    """Download a model from the Hub. After an interruption the same command goes on where it stopped."""
+    """Download a model from the Hub, and with a model of the catalogue what it needs.
+
+    After an interruption the same command goes on where it stopped.
+    """
     with open_studio(settings_from(data_dir)) as studio:
         if "/" in name:
-            request = InstallRequest(repo=name, file=file, revision=revision)
+            requests = [InstallRequest(repo=name, file=file, revision=revision)]
         else:
-            request = _find_row(studio.catalogue(), name).install
-        job = studio.submit(request)
+            rows = studio.catalogue()
+            requests = [row.install for row in with_needs(_find_row(rows, name), rows)]
         studio.start()
-        follow(studio, job.id)
+        for request in requests:
+            follow(studio, studio.submit(request).id)
     typer.echo(f"{name} is installed.")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from pydantic import Field
 
 from studio.core.base import BlobId, ModelId, Record, StrEnum
+from studio.core.control_types import ControlType
 from studio.core.requests import InstallRequest
 from studio.core.samplers import Sampler, Schedule
 
@@ -28,6 +31,10 @@ class Family(StrEnum):
     SD2 = "SD 2.x"
     SDXL = "SDXL"
     UNKNOWN = "unknown"
+
+
+CONTEXT_WIDTHS: Mapping[Family, int] = {Family.SD1: 768, Family.SD2: 1024, Family.SDXL: 2048}
+"""Channels of the text embeddings in the models that people publish."""
 
 
 class Variant(StrEnum):
@@ -105,7 +112,20 @@ class CatalogueRow(Record):
     size_bytes: int = Field(0, ge=0, description="about; 0 where unknown")
     licence: str = ""
     description: str = ""
+    controls: tuple[ControlType, ...] = Field((), description="what it follows; empty where that is no map")
+    needs: tuple[str, ...] = Field((), description="ids of rows that it does not work without")
     installed: bool = False
+
+    def fits(self, checkpoint: ModelInfo) -> bool:
+        """False too for a checkpoint of the family with other sizes than all that are published."""
+        width = CONTEXT_WIDTHS.get(self.family)
+        return self.family is checkpoint.family and checkpoint.context_width in (None, width)
+
+
+def with_needs(row: CatalogueRow, rows: Iterable[CatalogueRow]) -> tuple[CatalogueRow, ...]:
+    """What there is to install for a row: what it needs and is not installed, then the row itself."""
+    needed = (other for other in rows if other.id in row.needs and not other.installed)
+    return (*needed, row)
 
 
 class LoadedComponent(Record):

@@ -19,7 +19,7 @@ from studio.models.importing import discard, disk_explained, free_name, require_
 from studio.models.installed import installed_place, remember_install, write_record
 from studio.models.probe import probe
 from studio.models.safe import WEIGHT_SUFFIXES
-from studio.models.scan import OWN_FOLDERS, is_nameless
+from studio.models.scan import OWN_FOLDERS, is_nameless, own_part
 
 STAGING = ".downloads"
 """Below the own models folder; hidden, so that no scan finds what is unfinished."""
@@ -181,7 +181,10 @@ def _publish(request: InstallRequest, repository: Repository, settings: Settings
 
 
 def _name(request: InstallRequest) -> str:
-    """The file's name, or the repository's where the file is called as every file is."""
+    """The file's name, or the repository's and folder's where the file is called as every file is."""
     repository = request.repo.split("/")[1]
     file = PurePosixPath(request.file)
-    return safe_name(file.name if request.file and not is_nameless(file.stem) else repository)
+    if not request.file or is_nameless(file.stem):
+        return safe_name("-".join((repository, *file.parent.parts)))
+    told = own_part(file.stem)
+    return safe_name(file.name if told == file.stem else repository + told)

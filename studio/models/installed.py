@@ -35,15 +35,20 @@ def write_record(file: Path, content: Mapping[str, Any]) -> None:
 def installable(settings: Settings) -> tuple[CatalogueRow, ...]:
     """The rows of `assets/catalogue.json`, each saying whether it is on this machine."""
     rows = json.loads(CATALOGUE.read_text("utf-8"))["models"]
+    record = read_record(_record(settings))
     return tuple(
-        row.model_copy(update={"installed": installed_place(settings, row.install) is not None})
+        row.model_copy(update={"installed": _place(settings, record, row.install) is not None})
         for row in map(CatalogueRow.model_validate, rows)
     )
 
 
 def installed_place(settings: Settings, request: InstallRequest) -> Path | None:
     """Where an earlier installation put the model; None where there was none, or it is gone."""
-    place = read_record(_record(settings)).get(_key(request))
+    return _place(settings, read_record(_record(settings)), request)
+
+
+def _place(settings: Settings, record: Mapping[str, Any], request: InstallRequest) -> Path | None:
+    place = record.get(_key(request))
     if not isinstance(place, str):
         return None
     path = settings.own_models / place

@@ -157,6 +157,12 @@ def is_nameless(stem: str) -> bool:
     return stem.split(".", maxsplit=1)[0] in _NAMELESS
 
 
+def own_part(stem: str) -> str:
+    """What a name says beyond what libraries call every file: `_promax`; all of it, where they do not."""
+    common = next((name for name in _NAMELESS if stem.startswith(f"{name}_")), "")
+    return stem.removeprefix(common)
+
+
 def extra_model_paths(folder: Path) -> list[tuple[Path, ModelKind | None]]:
     """The folders that ComfyUI's `extra_model_paths.yaml` names, in `folder` or beside it."""
     places: list[tuple[Path, ModelKind | None]] = []

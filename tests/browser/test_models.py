@@ -80,6 +80,27 @@ def test_an_install_shows_progress_pauses_and_resumes_to_its_end(models, studio,
     expect(models.locator(".model", has_text="TAESD")).to_be_visible()
 
 
+def test_an_image_prompt_is_installed_with_its_encoder(models, studio, monkeypatch):
+    monkeypatch.setattr(studio, "step_seconds", 0.005)
+    look, encoder = (models.locator(".catalogue li", has_text=name) for name in ("IP-Adapter", "CLIP ViT-H"))
+    look.locator("[data-action=install]").first.click()
+    expect(encoder.locator(".badge")).to_have_text("Installed")
+    expect(look.locator(".badge")).to_have_text("Installed")
+
+
+def test_the_catalogue_is_searched_and_stays_so_while_a_download_is_shown(models, studio, monkeypatch):
+    monkeypatch.setattr(studio, "step_seconds", 0.005)
+    find = models.get_by_label("Search what can be installed")
+    find.fill("checkpoint 1.5")
+    shown = models.locator(".catalogue li").filter(visible=True)
+    expect(shown).to_have_count(1)
+    shown.locator("[data-action=install]").click()
+    expect(shown.locator(".badge")).to_have_text("Installed")
+    expect(shown).to_have_count(1)
+    find.fill("")
+    expect(models.locator(".catalogue li", has_text="TAESD")).to_be_visible()
+
+
 def test_a_wrong_hub_id_is_explained_at_its_field(models):
     models.get_by_label("Or any model by its id").fill("no id at all")
     models.click("#install")

@@ -8,12 +8,14 @@ import os
 import shutil
 import sqlite3
 from collections import namedtuple
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
 from PIL import Image
 
+from studio.core.control_models import controls_of
+from studio.core.control_types import ControlType
 from studio.core.errors import (
     CorruptFile,
     DiskFull,
@@ -23,7 +25,7 @@ from studio.core.errors import (
     UnknownFile,
     UnsafeFile,
 )
-from studio.core.models import Family, ModelKind, Variant
+from studio.core.models import Family, ModelInfo, ModelKind, Variant, with_needs
 from studio.core.settings import PACK, Settings
 from studio.models.cache import FileCache
 from studio.models.catalogue import ModelCatalogue
@@ -408,6 +410,50 @@ def test_every_row_that_can_be_installed_is_complete_and_unique(tmp_path):
         Family.SD2,
         Family.SDXL,
     }
+
+
+def test_the_catalogue_has_a_net_for_every_control_of_every_family(tmp_path):
+    rows = catalogue_over(tmp_path).installable()
+    followed = {
+        family: {c for row in rows if row.family is family for c in row.controls} for family in Family
+    }
+    assert followed[Family.SD1] == set(ControlType)
+    for family in (Family.SD2, Family.SDXL):
+        usual = {ControlType.CANNY, ControlType.DEPTH, ControlType.OPENPOSE, ControlType.SCRIBBLE}
+        assert usual <= followed[family]
+    kinds = {(row.kind, row.family) for row in rows}
+    assert {(kind, f) for kind in ADAPTERS for f in (Family.SD1, Family.SDXL)} <= kinds
+
+
+ADAPTERS = (ModelKind.CONTROLNET, ModelKind.T2I_ADAPTER, ModelKind.IP_ADAPTER)
+
+
+def test_what_a_row_follows_is_what_the_installed_model_is_known_by(tmp_path):
+    layouts = {"controlnet-sdxl-union": "union-6", "controlnet-sdxl-union-promax": "union-8"}
+    for row in catalogue_over(tmp_path).installable():
+        name = PurePosixPath(row.install.file).stem or row.install.repo.split("/")[1]
+        installed = ModelInfo(id=name, name=name, kind=row.kind, layout=layouts.get(row.id, ""))
+        assert set(controls_of(installed)) == set(row.controls), row.id
+
+
+def test_every_image_prompt_comes_with_an_encoder_until_that_is_installed(tmp_path):
+    rows = catalogue_over(tmp_path).installable()
+    prompts = [row for row in rows if row.kind is ModelKind.IP_ADAPTER]
+    assert prompts
+    for row in prompts:
+        encoder, last = with_needs(row, rows)
+        assert (encoder.kind, last) == (ModelKind.CLIP_VISION, row)
+        here = [each.model_copy(update={"installed": each.id == encoder.id}) for each in rows]
+        assert with_needs(row, here) == (row,)
+
+
+def test_a_row_does_not_fit_a_checkpoint_of_its_family_with_other_sizes(tmp_path):
+    row = next(row for row in catalogue_over(tmp_path).installable() if row.id == "controlnet-sd15-openpose")
+    base = ModelInfo(id="a", name="a", kind=ModelKind.CHECKPOINT, family=Family.SD1, context_width=768)
+    assert row.fits(base)
+    assert row.fits(base.model_copy(update={"context_width": None}))
+    assert not row.fits(base.model_copy(update={"context_width": 64}))
+    assert not row.fits(base.model_copy(update={"family": Family.SD2}))
 
 
 def test_listing_models_needs_no_torch(tmp_path):

@@ -106,6 +106,20 @@ def test_a_file_that_libraries_name_alike_takes_the_repositorys_name(hub, settin
     assert place == settings.own_models / "loras" / "model.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("models/image_encoder/model.safetensors", "model-models-image_encoder.safetensors"),
+        ("diffusion_pytorch_model_promax.safetensors", "model_promax.safetensors"),
+        ("models/single.safetensors", "single.safetensors"),
+    ],
+)
+def test_what_a_common_name_leaves_open_is_told_by_the_repository_and_its_folder(hub, settings, file, name):
+    (hub.folder / file).parent.mkdir(parents=True, exist_ok=True)
+    tiny.to_single_file(hub.folder, hub.folder / file)
+    assert run(settings, InstallRequest(repo="someone/model", file=file)).name == name
+
+
 def test_a_connection_that_is_cut_again_and_again_is_taken_up_where_it_broke(hub, settings):
     hub.cut_after = 700_000
     place = run(settings)

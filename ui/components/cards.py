@@ -107,7 +107,8 @@ def catalogue_html(rows: Sequence[CatalogueRow], downloads: Mapping[InstallReque
 
 def _offer(row: CatalogueRow, job: JobView | None) -> str:
     size = f"about {size_words(row.size_bytes)}" if row.size_bytes else ""
-    traits = " · ".join(esc(trait) for trait in (_NAMES[row.kind], row.family, size, row.licence) if trait)
+    family = row.family if row.family is not Family.UNKNOWN else ""
+    traits = " · ".join(esc(trait) for trait in (_NAMES[row.kind], family, size, row.licence) if trait)
     if row.installed:
         action = '<p class="badge">Installed</p>'
     elif job:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest, NotFound
-from studio.core.models import Family, ModelKind
+from studio.core.models import Family, ModelKind, with_needs
 from studio.core.protocol import Studio
 from studio.core.requests import InstallRequest
 from ui.components.cards import (
@@ -67,7 +67,9 @@ class ModelsTab:
 
     def _install(self) -> None:
         gr.HTML('<h3 class="heading">Install from the Hub</h3>', apply_default_css=False)
-        self.catalogue = live_html(value="", actions=CATALOGUE_ACTIONS, elem_id="catalogue")
+        self.catalogue = live_html(
+            value="", actions=CATALOGUE_ACTIONS, behaviour="catalogue.js", elem_id="catalogue"
+        )
         with gr.Row(elem_id="install-row"):
             self.repo = gr.Textbox(
                 "",
@@ -183,10 +185,14 @@ class ModelsTab:
         return {self.catalogue: self.catalogue_of(), self.repo: ""}
 
     def _install_row(self, event: gr.EventData) -> Updates:
-        row = next((row for row in self._studio.catalogue() if row.id == event.id), None)
+        rows = self._studio.catalogue()
+        row = next((row for row in rows if row.id == event.id), None)
         if row is None:
             raise NotFound("The catalogue has no such model any more.", "Reload the page.")
-        self._studio.submit(row.install)
+        under_way = {job.request for job in downloads(self._studio) if not job.is_over}
+        for each in with_needs(row, rows):
+            if each.install not in under_way:
+                self._studio.submit(each.install)
         return {self.catalogue: self.catalogue_of()}
 
     def _pause(self, event: gr.EventData) -> Updates:
