@@ -36,6 +36,9 @@ _NOTES = {POSE_CHUNK: "pose", "easel-sketch": "sketch"}
 _DRAWN = {"sketch": ControlType.SCRIBBLE, "pose": ControlType.OPENPOSE}
 """What the maps of an editor show."""
 
+FINISHED_MAP = Map.model_fields["kind"].default
+"""The kind of a map that no preprocessor of ours made, which may show anything."""
+
 _MOST_TEXT = 4_000_000
 """Characters of a note that are looked at."""
 
@@ -49,6 +52,16 @@ def kind_of(source: str, unit: Mapping[str, Any]) -> str:
     """What a unit shows: the kind of its preprocessor, else the editor that drew it."""
     told = unit.get("preprocessor")
     return str(told.get("kind")) if isinstance(told, Mapping) else source
+
+
+def shown_by(map_kind: str) -> tuple[ControlType, ...]:
+    """What a map of a kind shows, the usual first; none where it is no map, or may show anything.
+
+    Args: map_kind: as `kind_of` tells it.
+    """
+    if map_kind in _DRAWN:
+        return (_DRAWN[map_kind],)
+    return FACTS[map_kind].controls if map_kind in FACTS and map_kind != FINISHED_MAP else ()
 
 
 def purpose_of(source: str, kind: str) -> str:

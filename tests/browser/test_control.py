@@ -210,6 +210,49 @@ def test_a_map_is_drawn_over_in_the_sketch_editor(control, studio):
     assert drawn.crop((0, drawn.height // 2, drawn.width, drawn.height)).getextrema()[1] > 200
 
 
+# ---------------------------------------------------------------------- what is missing
+
+
+@pytest.fixture
+def without_pose_net(studio, monkeypatch):
+    others = [model for model in studio.model_list if model.id != "fake/town-openpose"]
+    monkeypatch.setattr(studio, "model_list", others)
+
+
+def test_no_net_of_another_kind_is_offered_for_a_pose(without_pose_net, control, studio):
+    start_from(control, "pose")
+    note = control.locator("#field-control-model .note")
+    expect(note).to_contain_text(
+        "No net for a pose that fits Toytown is here. Install ControlNet 1.1 OpenPose"
+    )
+    choice = control.locator("#field-control-model select")
+    expect(choice).to_have_value("")
+    control.click("#control-add")
+    expect(control.locator("#field-control-model .problem-note")).to_contain_text("none is chosen")
+    expect(control.locator("#entries-controls .entry")).to_have_count(0)
+    choice.select_option("fake/town-canny")
+    add(control)
+    (unit,) = generated(control, studio).controls
+    assert unit.model == "fake/town-canny"
+
+
+def test_look_and_arrangement_say_which_net_the_arrangement_lacks(without_pose_net, control):
+    start_from(control, "pose")
+    start_from(control, "look")
+    expect(control.locator("#field-control-model select")).to_have_value("fake/town-look")
+    control.click("#control-add-both")
+    expect(control.locator("#field-control-model .problem-note")).to_contain_text("No net for a pose")
+    expect(control.locator("#entries-image_prompts .entry")).to_have_count(0)
+
+
+def test_the_sentence_goes_when_the_map_has_its_net(without_pose_net, control):
+    start_from(control, "pose")
+    expect(control.locator("#field-control-model .note")).to_contain_text("No net for a pose")
+    start_from(control, "photo")
+    expect(control.locator("#field-control-model select")).to_have_value("fake/town-canny")
+    expect(control.locator("#field-control-model .note")).to_have_text("")
+
+
 # ---------------------------------------------------------------------- sketch
 
 

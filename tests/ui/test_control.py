@@ -11,14 +11,14 @@ from studio.core.annotators import FACTS
 from studio.core.conditions import ControlInput, ImagePrompt
 from studio.core.control_types import ControlType
 from studio.core.errors import InvalidRequest
-from studio.core.models import ModelInfo, ModelKind
+from studio.core.models import CatalogueRow, Family, ModelInfo, ModelKind
 from studio.core.pose import JOINT_COLOURS, JOINTS, LIMBS, MIRRORED, PARTS
 from studio.core.preprocess import PREPROCESSORS, Canny, Map
-from studio.core.requests import GenerateRequest
+from studio.core.requests import GenerateRequest, InstallRequest
 from tests.fake_controls import CONTROLS
 from tests.fakes import MODELS
 from ui.components.options import options_html
-from ui.components.picker import picker_html, suited
+from ui.components.picker import lacking, picker_html, suited
 from ui.components.pose import mirrored_points, pose_presets
 from ui.control_units import (
     UnitSettings,
@@ -76,8 +76,18 @@ def test_the_model_that_was_made_for_a_map_is_offered(map_kind, expected):
     assert suited(CONTROL_MODELS, TOYTOWN, map_kind, "") == expected
 
 
-def test_a_chosen_model_stays_where_none_was_made_for_the_map():
-    assert suited(CONTROL_MODELS, TOYTOWN, "shuffle", "fake/town-depth") == "fake/town-depth"
+def test_what_follows_something_else_is_never_offered_and_what_tells_nothing_stays_chosen():
+    unknown = ModelInfo(id="mine", name="My net", kind=ModelKind.CONTROLNET)
+    models = [unknown, *CONTROL_MODELS]
+    assert suited(models, TOYTOWN, "shuffle", "fake/town-depth") == ""
+    assert suited(models, TOYTOWN, "shuffle", "") == ""
+    assert suited(models, TOYTOWN, "shuffle", "mine") == "mine"
+    assert suited(models, TOYTOWN, "canny", "mine") == "fake/town-canny"
+    assert suited(models, TOYTOWN, "map", "fake/town-depth") == "fake/town-depth"
+    assert suited(models, TOYTOWN, "map", "") == ""
+
+
+def test_the_model_of_another_family_gives_way():
     assert suited(CONTROL_MODELS, LARGE, "canny", "fake/town-canny") == "fake/canny-xl"
     assert suited((), TOYTOWN, "canny", "fake/town-canny") == ""
 
@@ -88,10 +98,62 @@ def test_models_that_do_not_fit_are_greyed_with_the_reason():
     assert '<option value="fake/town-canny" disabled title="For SD 1.x, but Large XL is SDXL.">' in html
 
 
+ROWS = tuple(
+    CatalogueRow(
+        id=name,
+        name=name,
+        kind=kind,
+        family=family,
+        controls=controls,
+        install=InstallRequest(repo="a/b"),
+        installed=name == "Old Pose",
+    )
+    for name, kind, family, controls in (
+        ("Pose XL", ModelKind.CONTROLNET, Family.SDXL, (ControlType.OPENPOSE,)),
+        ("Old Pose", ModelKind.CONTROLNET, Family.SD1, (ControlType.OPENPOSE,)),
+        ("Pose 1.1", ModelKind.CONTROLNET, Family.SD1, (ControlType.OPENPOSE,)),
+        ("Look", ModelKind.IP_ADAPTER, Family.SD1, ()),
+    )
+)
+CANNY_ONLY = [model for model in CONTROL_MODELS if model.id == "fake/town-canny"]
+
+
+def test_a_missing_net_is_named_with_what_to_install_for_the_checkpoint():
+    missing, remedy = lacking(CANNY_ONLY, TOYTOWN, "pose", ROWS)
+    assert missing == "No net for a pose that fits Toytown is here."
+    assert remedy.startswith("Install Pose 1.1 on the Models tab, or choose a net that you know")
+    assert lacking((), LARGE, "pose", ROWS)[1] == "Install Pose XL on the Models tab."
+    assert lacking((), TOYTOWN, "shuffle", ROWS)[1] == "Add one on the Models tab."
+    assert lacking((), None, "pose", ROWS) == ("No net for a pose is here.", "Add one on the Models tab.")
+    assert lacking((), TOYTOWN, "look", ROWS) == (
+        "No IP-Adapter that fits Toytown is here.",
+        "Install Look on the Models tab.",
+    )
+
+
+def test_nothing_is_recommended_that_is_larger_than_the_checkpoint():
+    tiny = TOYTOWN.model_copy(update={"context_width": 64})
+    assert "do not fit it either" in lacking((), tiny, "pose", ROWS)[1]
+
+
+def test_nothing_is_missing_where_a_net_for_the_map_is_here():
+    assert lacking(CONTROL_MODELS, TOYTOWN, "pose", ROWS) == ("", "")
+    for finished in ("map", "photo"):
+        assert lacking(CONTROL_MODELS, TOYTOWN, finished, ROWS)[1] == "Choose the net that was made for it."
+    assert lacking(CONTROL_MODELS, TOYTOWN, "", ROWS) == ("", ""), "the page does not know yet"
+
+
+def test_where_nothing_is_chosen_the_list_says_so_and_why():
+    html = picker_html(CANNY_ONLY, TOYTOWN, "", label="Follow with", note="No <net>.")
+    assert '<option value="" selected disabled>Choose one</option>' in html
+    assert '<option value="fake/town-canny">Town Canny</option>' in html
+    assert "No &lt;net&gt;." in html
+
+
 def test_a_union_controlnet_is_offered_for_all_that_it_knows_and_told_what_it_gets():
     union = ModelInfo(id="u", name="U", kind=ModelKind.CONTROLNET, layout="union-6")
     assert suited([union, *CONTROL_MODELS], TOYTOWN, "depth_dpt", "") == "u"
-    assert suited([union, *CONTROL_MODELS], TOYTOWN, "tile", "fake/town-depth") == "fake/town-depth"
+    assert suited([union, *CONTROL_MODELS], TOYTOWN, "tile", "u") == ""
     settings = UnitSettings(model="u")
     assert entry_for("pose", {"image": BLOB}, settings).control_type is ControlType.OPENPOSE
     assert entry_for("sketch", {"image": BLOB}, settings).control_type is ControlType.SCRIBBLE

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from studio.core.annotators import FACTS
-from studio.core.control_types import ControlType, union_controls
-from studio.core.models import ModelInfo, ModelKind
+from studio.core.control_models import controls_of
+from studio.core.control_types import ControlType
+from studio.core.models import CatalogueRow, ModelInfo, ModelKind
 from ui.components.networks import unfit
+from ui.control_units import shown_by
 from ui.words import esc
 
 KINDS = {
@@ -16,47 +17,102 @@ KINDS = {
     ModelKind.IP_ADAPTER: "IP-Adapters",
 }
 
-_NAMED = {
-    ControlType.OPENPOSE: ("pose",),
-    ControlType.SCRIBBLE: ("scribble", "sketch"),
-    ControlType.SOFT_EDGE: ("softedge", "hed"),
-    ControlType.NORMAL: ("normal",),
-    ControlType.SEGMENTATION: ("seg",),
-    ControlType.COLOUR: ("color", "colour"),
+_WORDS: Mapping[ControlType, str] = {
+    ControlType.CANNY: "Canny edges",
+    ControlType.DEPTH: "depth",
+    ControlType.INPAINT: "a masked picture",
+    ControlType.LINEART: "line art",
+    ControlType.MLSD: "straight lines",
+    ControlType.NORMAL: "normals",
+    ControlType.OPENPOSE: "a pose",
+    ControlType.SCRIBBLE: "a sketch",
+    ControlType.SEGMENTATION: "segmentation",
+    ControlType.SHUFFLE: "a shuffled picture",
+    ControlType.SOFT_EDGE: "soft edges",
+    ControlType.COLOUR: "a grid of colours",
+    ControlType.TILE: "a tile",
 }
-"""What models for a control are called, where it is not the control's own name."""
-
-_DRAWN = {"sketch": (ControlType.SCRIBBLE,), "pose": (ControlType.OPENPOSE,)}
 
 
 def suited(models: Sequence[ModelInfo], checkpoint: ModelInfo | None, map_kind: str, chosen: str) -> str:
-    """The id of the model to offer: the `chosen` one while it fits the map, else the first that does.
+    """The id of the model to offer: `chosen` while it fits the map, else the first made for it, else none.
 
-    Args: map_kind: `sketch`, `pose`, or the kind of a preprocessor.
+    What was made for another control is never offered; a person may choose it all the same.
+
+    Args: map_kind: `sketch`, `pose`, `look`, or the kind of a preprocessor.
     """
     usable = [model for model in models if not unfit(model, checkpoint)]
-    offered = [model.id for model in usable if is_made_for(model, map_kind)] or [model.id for model in usable]
-    return chosen if chosen in offered else next(iter(offered), "")
+    made = [model.id for model in usable if _is_made_for(model, map_kind)]
+    kept = [model.id for model in usable if _may_follow(model, map_kind)]
+    return chosen if chosen in (made or kept) else next(iter(made), "")
 
 
-def is_made_for(model: ModelInfo, map_kind: str) -> bool:
-    """Told from its name, as people name them after the map that they follow; union nets follow many."""
-    controls = _DRAWN.get(map_kind) or (FACTS[map_kind].controls if map_kind in FACTS else ())
-    if known := union_controls(model.layout):
-        return any(control in known for control in controls)
-    name = "".join(filter(str.isalnum, f"{model.name}{model.id}".lower()))
-    return any(word in name for control in controls for word in _NAMED.get(control, (str(control).lower(),)))
+def _is_made_for(model: ModelInfo, map_kind: str) -> bool:
+    """True for all image prompts where a look is followed; a finished map does not say what it shows."""
+    controls = shown_by(map_kind)
+    return any(control in controls_of(model) for control in controls) if controls else map_kind == "look"
 
 
-def picker_html(models: Sequence[ModelInfo], checkpoint: ModelInfo | None, chosen: str, *, label: str) -> str:
-    """A list to choose from; where none fits, what to do instead."""
+def _may_follow(model: ModelInfo, map_kind: str) -> bool:
+    """False where it is known to follow something else."""
+    return not shown_by(map_kind) or not controls_of(model)
+
+
+def lacking(
+    models: Sequence[ModelInfo],
+    checkpoint: ModelInfo | None,
+    map_kind: str,
+    rows: Iterable[CatalogueRow],
+) -> tuple[str, str]:
+    """What is missing where no model here was made for a map, and what to do; both empty where one was.
+
+    Args: rows: what can be installed.
+    """
+    usable = [model for model in models if not unfit(model, checkpoint)]
+    controls = shown_by(map_kind)
+    if usable and not controls:
+        return ("", "") if map_kind in ("", "look") else _UNTOLD
+    if any(_is_made_for(model, map_kind) for model in usable):
+        return "", ""
+    wanted = f"net for {_WORDS[controls[0]]}" if controls else "IP-Adapter" if map_kind == "look" else "net"
+    fitting = f" that fits {checkpoint.name}" if checkpoint else ""
+    remedy = _remedy(rows, checkpoint, map_kind)
+    knowing = ", or choose a net that you know to follow it" if usable else ""
+    return f"No {wanted}{fitting} is here.", f"{remedy}{knowing}."
+
+
+_UNTOLD = ("A finished map does not tell what it shows.", "Choose the net that was made for it.")
+
+
+def _remedy(rows: Iterable[CatalogueRow], checkpoint: ModelInfo | None, map_kind: str) -> str:
+    made = list(_installable(rows, map_kind))
+    if row := next((row for row in made if checkpoint and row.fits(checkpoint)), None):
+        return f"Install {row.name} on the Models tab"
+    if any(checkpoint and row.family is checkpoint.family for row in made):
+        return "Those that can be installed do not fit it either: take another checkpoint"
+    return "Add one on the Models tab"
+
+
+def _installable(rows: Iterable[CatalogueRow], map_kind: str) -> Iterator[CatalogueRow]:
+    """The models for a map that are not installed, those for what it shows first of all in front."""
+    missing = [row for row in rows if not row.installed]
+    if map_kind == "look":
+        yield from (row for row in missing if row.kind is ModelKind.IP_ADAPTER)
+    for control in shown_by(map_kind):
+        yield from (row for row in missing if control in row.controls)
+
+
+def picker_html(
+    models: Sequence[ModelInfo], checkpoint: ModelInfo | None, chosen: str, *, label: str, note: str = ""
+) -> str:
+    """A list to choose from, and below it what there is to say, if anything."""
     groups = "".join(_group(kind, models, checkpoint, chosen) for kind in KINDS)
-    usable = any(not unfit(model, checkpoint) for model in models)
-    nothing = '<option value="" selected disabled>None is here yet</option>'
-    note = "" if usable else '<small class="note">Install one on the Models tab.</small>'
+    usable = {model.id for model in models if not unfit(model, checkpoint)}
+    words = "Choose one" if usable else "None is here yet"
+    nothing = "" if chosen in usable else f'<option value="" selected disabled>{words}</option>'
     return (
         f'<label class="pick model-pick"><span>{esc(label)}</span><select name="control-model">'
-        f"{'' if usable else nothing}{groups}</select></label>{note}"
+        f'{nothing}{groups}</select></label><small class="note">{esc(note)}</small>'
     )
 
 

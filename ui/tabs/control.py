@@ -19,7 +19,7 @@ from ui.components.entries import drafts, record_of
 from ui.components.mask import mask_html
 from ui.components.networks import unfit
 from ui.components.notice import notice_html
-from ui.components.picker import picker_html, suited
+from ui.components.picker import lacking, picker_html, suited
 from ui.control_units import (
     SOURCES,
     USUAL_WEIGHTS,
@@ -144,10 +144,11 @@ class ControlTab(ControlLayout):
         models, checkpoint = self._models(source), self._stack.chosen(checkpoint_id)
         model = self._model_for(kind, source, checkpoint_id, offered, chosen)
         label = "Follow the look with" if source == "look" else "Follow the map with"
+        note = " ".join(self._lacking(kind, source, checkpoint_id))
         return {
             self.kind: kind,
             self.offered: purpose_of(source, kind),
-            self.picker: picker_html(models, checkpoint, model, label=label),
+            self.picker: picker_html(models, checkpoint, model, label=label, note=note),
             self.model: model,
             self.weight: weight_for(source, offered, weight),
             self.control_type: self._told_types(source, model),
@@ -166,6 +167,10 @@ class ControlTab(ControlLayout):
             model.id == chosen and not unfit(model, checkpoint) for model in models
         )
         return chosen if kept else suited(models, checkpoint, kind, chosen)
+
+    def _lacking(self, kind: str, source: str, checkpoint_id: str) -> tuple[str, str]:
+        checkpoint = self._stack.chosen(checkpoint_id)
+        return lacking(self._models(source), checkpoint, kind, self._studio.catalogue())
 
     def _choose_model(self, event: gr.EventData) -> Updates:
         return {self.model: event.id, self.control_type: self._told_types("photo", event.id)}
@@ -241,7 +246,11 @@ class ControlTab(ControlLayout):
         look = entry_for("look", drawn, settings)
         arrangement = drawn["arrangement"]
         source = arrangement["source"]
-        model = self._model_for(kind_of(source, arrangement), source, checkpoint_id, offered, "")
+        kind = kind_of(source, arrangement)
+        model = self._model_for(kind, source, checkpoint_id, offered, "")
+        if not model:
+            # The field is about the look here, so that nothing says yet what the arrangement lacks.
+            raise InvalidRequest(*self._lacking(kind, source, checkpoint_id), field="control-model")
         control = entry_for(source, arrangement, UnitSettings(model=model))
         return {
             **self._put("image_prompts", prompts, look, None),
