@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,9 +28,36 @@ _PLAIN_ACTIVATIONS = (
     *(modules.RReLU, modules.SELU, modules.SiLU, modules.Sigmoid, modules.Softplus, modules.Softshrink),
     *(modules.Softsign, modules.Tanh, modules.Tanhshrink),
 )
+
+
+class _Alone(torch.nn.Module):
+    """Softmax and its like along the pictures of a batch, as if each picture were alone in it.
+
+    AUTOMATIC1111 does not say along which dimension they act, and torch takes the first of three then: the
+    batch. For a single picture, as such a network is trained, that is its share of itself: ones everywhere,
+    and zeros where the logarithm is taken. So it is here for each row. In a larger batch torch would mix
+    pictures that have nothing to do with each other, and a picture's two prompts where they are run together,
+    which AUTOMATIC1111 does unless it spares memory; here no row depends on its neighbours.
+
+    Args:
+        function: one of torch's, which takes `dim`.
+    """
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._function(x.unsqueeze(0), dim=0).squeeze(0)
+
+
 _ACTIVATIONS: Mapping[str, Callable[[], torch.nn.Module]] = {
     **{activation.__name__.lower(): activation for activation in _PLAIN_ACTIVATIONS},
     "swish": modules.Hardswish,
+    "softmax": partial(_Alone, functional.softmax),
+    "softmin": partial(_Alone, functional.softmin),
+    "softmax2d": partial(_Alone, functional.softmax),  # of three dimensions the first, too
+    "logsoftmax": partial(_Alone, functional.log_softmax),
 }
 """By AUTOMATIC1111's names: torch's in lower case, and `swish`."""
 

@@ -17,15 +17,17 @@ ACTIVATIONS = frozenset(
         *("celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leakyrelu"),
         *("logsigmoid", "mish", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus"),
         *("softshrink", "softsign", "swish", "tanh", "tanhshrink"),
+        *("softmax", "softmin", "softmax2d", "logsoftmax"),
     )
 )
-"""What may follow a layer, by AUTOMATIC1111's names: torch's in lower case, and `swish`."""
+"""What may follow a layer, by AUTOMATIC1111's names: torch's in lower case, and `swish`.
+
+Not those that it lists too, but cannot build or run: `threshold` and `multiheadattention` need arguments, and
+`glu` halves the width.
+"""
 
 _LEARNED = "prelu"
 """The one activation with a parameter of its own."""
-
-_MIXING = frozenset({"softmax", "softmin", "logsoftmax", "softmax2d"})
-"""Trained on single pictures, where they do nothing; they would mix the pictures of a batch."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,6 @@ class _Options:
     @classmethod
     def of(cls, metadata: Mapping[str, str], name: str) -> _Options:
         activation = metadata.get("activation_func", "linear").lower()
-        if activation in _MIXING:
-            raise CorruptFile(
-                f"The hypernetwork {name} uses {activation}, which would mix the pictures of a batch.",
-                "Choose another version.",
-            )
         if activation not in {*ACTIVATIONS, _LEARNED, "linear", "none"}:
             raise broken(name, f"its activation {activation[:40]!r} is none that hypernetworks have")
         return cls(

@@ -79,6 +79,23 @@ def test_every_activation(tmp_path: Path, name: str):
     assert_same_function(read(file), nets)
 
 
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.parametrize("activation", [nn.Softmax, nn.Softmin, nn.Softmax2d, nn.LogSoftmax])
+def test_what_acts_along_the_batch_treats_every_picture_as_if_it_were_alone(
+    tmp_path: Path, activation: type[nn.Module]
+):
+    nets = make_nets(WIDTHS, structure=(1, 2, 2, 1), activation=activation)
+    options = {"layer_structure": [1, 2, 2, 1], "activate_output": False}
+    name = activation.__name__.lower()
+    network = read(write_hypernetwork(tmp_path / "style.pt", nets, activation_func=name, **options))
+    x = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(1))
+    function = network.function(32, 0, x)
+    assert function
+    alone = torch.cat([nets[32][0](row) for row in x.split(1)])
+    assert torch.allclose(function(x), alone, atol=1e-6)
+    assert not torch.allclose(nets[32][0](x), alone, atol=1e-3)
+
+
 def test_dropout_only_shifts_the_numbers_of_the_layers(tmp_path: Path):
     nets = make_nets(WIDTHS, structure=(1, 2, 2, 1), activation=nn.Tanh, dropout=True)
     options = {"use_dropout": True, "last_layer_dropout": True, "dropout_structure": [0, 0.3, 0.3, 0]}
@@ -217,7 +234,8 @@ LAYER = {"linear.0.weight": torch.ones(32, 32), "linear.0.bias": torch.ones(32)}
 NORM = {"linear.1.weight": torch.ones(32), "linear.1.bias": torch.ones(32)}
 NAN = {"linear.0.weight": torch.full((32, 32), torch.nan), "linear.0.bias": torch.ones(32)}
 BROKEN: dict[str, tuple[dict[Any, Any], str]] = {
-    "mixing activation": ({"activation_func": "softmax"}, "mix the pictures"),
+    "activation that needs arguments": ({"activation_func": "threshold"}, "activation 'threshold' is none"),
+    "activation that halves the width": ({"activation_func": "glu"}, "activation 'glu' is none"),
     "unknown activation": ({"activation_func": "os.system"}, "activation"),
     "structure of another file": ({"layer_structure": [1, 2, 1]}, "32 wide|should be"),
     "structure of words": ({"layer_structure": ["a", 1]}, "no list of numbers"),

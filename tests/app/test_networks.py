@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({"emb_params": torch.ones(1, 32), "more": Hostile(folder / "executed")}, words / "hostile.pt")
     write_hypernetwork(nets / "ink.pt", make_nets((32, 64), activation=None, seed=2))
     write_hypernetwork(nets / "narrow-ink.pt", make_nets((24, 48)))
-    write_hypernetwork(nets / "odd.pt", make_nets((32,)), activation_func="softmax")
+    write_hypernetwork(nets / "odd.pt", make_nets((32,)), activation_func="glu")
     nan = {"linear.0.weight": torch.full((32, 32), torch.nan), "linear.0.bias": torch.ones(32)}
     torch.save({32: (nan, nan), "layer_structure": [1, 1]}, nets / "nan.pt")
     return folder
@@ -152,8 +152,12 @@ def test_a_bad_file_fails_the_job_with_a_sentence_and_the_next_job_works(
     ("changes", "field", "says"),
     [
         ({"prompt": "an endless ball"}, "prompt", "endless has 80 vectors"),
-        ({"hypernetworks": (HypernetworkInput(model="odd"),)}, "hypernetworks.0.model", "odd uses softmax"),
-        ({"prompt": "a ball <hypernet:odd:1>"}, "prompt", "odd uses softmax"),
+        (
+            {"hypernetworks": (HypernetworkInput(model="odd"),)},
+            "hypernetworks.0.model",
+            "odd cannot be used: its activation 'glu'",
+        ),
+        ({"prompt": "a ball <hypernet:odd:1>"}, "prompt", "odd cannot be used: its activation 'glu'"),
     ],
 )
 def test_what_a_header_tells_is_refused_when_it_is_submitted(
