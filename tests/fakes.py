@@ -25,6 +25,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
 
 from studio.app.masks import check_mask
+from studio.app.preprocess_checks import check_control_pictures, check_map_pictures
 from studio.app.prompt_tags import networks_in
 from studio.core.base import BlobId, ModelId
 from studio.core.control_types import ControlType
@@ -287,8 +288,7 @@ class FakeStudio:
         if isinstance(request, GenerateRequest):
             request = self._planned(request)
         elif isinstance(request, PreprocessRequest):
-            for blob_id in request.blobs:
-                self.blob(blob_id)
+            check_map_pictures(request.image, request.preprocessor, self._open_blob)
         with self._changed:
             waiting = self._waiting()
             if len(waiting) >= self.max_queue:
@@ -555,6 +555,9 @@ class FakeStudio:
         painted.paste(drawn, (0, 0), mask.convert("L").resize(drawn.size))
         return painted
 
+    def _open_blob(self, blob_id: BlobId) -> Image.Image:
+        return _open(self.blob(blob_id))
+
     def _named(self, name: str, kind: ModelKind) -> ModelInfo:
         found = next((model for model in self.models(kind) if model.name.lower() == name.lower()), None)
         if found is None:
@@ -607,6 +610,7 @@ class FakeStudio:
                         f"Choose one for {checkpoint.family}, or switch it off.",
                         field=at,
                     )
+        check_control_pictures(request, self._open_blob)
 
     def _with_preview(self, model: ModelInfo) -> ModelInfo:
         if model not in NETWORKS or model.id in WITHOUT_PREVIEW:
@@ -667,8 +671,7 @@ class FakeStudio:
             except JobCancelled:
                 self._end(job, JobState.CANCELLED, Cancelled())
             except EaselError as error:
-                failed = Failed(error=type(error).__name__, message=str(error), field=error.field)
-                self._end(job, JobState.FAILED, failed)
+                self._end(job, JobState.FAILED, Failed.by(error))
             else:
                 self._end(job, JobState.FINISHED, finished, finished.images)
 
@@ -695,7 +698,18 @@ class FakeStudio:
             made = draw_map(self.blob(request.image), request.preprocessor)
             return Finished(blobs=(self.put_blob(made),), seconds=1.0)
         batches = (self._batch(job, request, i) for i in range(request.batches))
-        return Finished(images=tuple(itertools.chain.from_iterable(batches)), seconds=1.0)
+        images = tuple(itertools.chain.from_iterable(batches))
+        return Finished(images=images, blobs=self._maps(request), seconds=1.0)
+
+    def _maps(self, request: GenerateRequest) -> tuple[BlobId, ...]:
+        """Of each control that is on."""
+        controls = [control for control in request.controls if control.enabled]
+        return tuple(
+            self.put_blob(draw_map(self.blob(control.image), control.preprocessor))
+            if control.preprocessor
+            else control.image
+            for control in controls
+        )
 
     def _batch(self, job: _Job, request: GenerateRequest, batch: int) -> list[str]:
         first = request.seed + batch * request.batch_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +24,10 @@ _SHOWN_ERRORS = 3
 
 _OUTER = frozenset({"body", "query", "path", "header", "generate", "install", "preprocess"})
 """Parts of a pydantic location that say where a field was found, and are no part of its name."""
+
+
+FieldName = Callable[[str], str]
+"""What a caller calls a field of ours."""
 
 
 class ErrorReply(Record):
@@ -60,10 +64,18 @@ def error_response(error: EaselError, status: int | None = None) -> JSONResponse
     return JSONResponse(error_reply(error).model_dump(), status or error.http_status)
 
 
-def failure_response(failure: Failed) -> JSONResponse:
-    """The JSON answer for a job that failed, with the status that its error's class has."""
+def failure_response(failure: Failed, name: FieldName = str) -> JSONResponse:
+    """The JSON answer for a job that failed, with the status that its error's class has.
+
+    Args:
+        name: what the caller calls our fields, where it differs.
+    """
     reply = ErrorReply(
-        error=failure.error, message=failure.message, problem=failure.message, field=failure.field
+        error=failure.error,
+        message=failure.message,
+        problem=failure.problem,
+        remedy=failure.remedy,
+        field=name(failure.field) if failure.field else None,
     )
     classes = {each.__name__: each for each in _error_classes(EaselError)}
     return JSONResponse(reply.model_dump(), classes.get(failure.error, EaselError).http_status)
@@ -75,15 +87,14 @@ def _error_classes(base: type[EaselError]) -> Iterator[type[EaselError]]:
         yield from _error_classes(each)
 
 
-def invalid_request(errors: Sequence[Any], names: Mapping[str, str] | None = None) -> InvalidRequest:
+def invalid_request(errors: Sequence[Any], name: FieldName = str) -> InvalidRequest:
     """Pydantic's list of errors (`ValidationError.errors()`) as sentences; the field is the first one's.
 
     Args:
-        names: what the caller calls our fields, where it differs.
+        name: what the caller calls our fields, where it differs.
     """
-    names = names or {}
     errors = [each for each in errors if not _is_consequence(each, errors)]
-    fields = [names.get(field, field) for field in map(_field, errors)]
+    fields = [name(field) for field in map(_field, errors)]
     sentences = [_sentence(each, field) for each, field in zip(errors[:_SHOWN_ERRORS], fields, strict=False)]
     if len(errors) > _SHOWN_ERRORS:
         sentences.append(f"{len(errors) - _SHOWN_ERRORS} more fields are wrong.")
@@ -127,11 +138,23 @@ def _sentence(error: Any, field: str) -> str:
             )
         case "value_error":  # a rule over several fields, which words itself whole
             rule = _middle(error["msg"])
-            return f"{rule[:1].upper()}{rule[1:]}."
+            is_one_of_many = any(part.isdigit() for part in field.split("."))
+            return f"In {field}, {rule}." if is_one_of_many else f"{rule[:1].upper()}{rule[1:]}."
+        case "too_long" | "too_short":
+            return _counted(error, context)
         case "json_invalid":
             return f"The body is no valid JSON: {context.get('error', error['msg'])}."
     need = _need(error["type"], context) or _middle(error["msg"])
     return f"{subject} {need}, and is {_shown(error.get('input'))}."
+
+
+def _counted(error: Any, context: dict[str, Any]) -> str:
+    """How many entries a list may have, and how many there are; the entries themselves say nothing here."""
+    things = next((str(part) for part in reversed(error["loc"]) if isinstance(part, str)), "entries")
+    things, there = things.replace("_", " "), context["actual_length"]
+    if error["type"] == "too_long":
+        return f"At most {context['max_length']} {things}; there are {there or 'more'}."
+    return f"There are {there or 'no'} {things}, and at least {context['min_length']} must be there."
 
 
 def _need(kind: str, context: dict[str, Any]) -> str:

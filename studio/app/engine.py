@@ -77,9 +77,9 @@ class Engine:
         self._cores.begin()
         if isinstance(job.request, PreprocessRequest):
             return Made(blobs=(self._preprocessing.run(job.request, self._observer(context)),))
-        return Made(images=self._generate(job, context))
+        return self._generate(job, context)
 
-    def _generate(self, job: JobView, context: JobContext) -> tuple[ImageId, ...]:
+    def _generate(self, job: JobView, context: JobContext) -> Made:
         """Make the pictures of a job; each is in the library as soon as it is finished.
 
         Out of memory: everything unused is freed, and the rest of the job is tried once more in the leanest
@@ -92,9 +92,9 @@ class Engine:
         except (torch.OutOfMemoryError, OutOfMemory):
             observer.log("Out of memory: trying again with one part of the model in memory at a time.")
         else:
-            return tuple(generation.images)
+            return generation.made
         self._run_leaner(generation)
-        return tuple(generation.images)
+        return generation.made
 
     def _observer(self, context: JobContext) -> JobObserver:
         return JobObserver(context, self._settings.preview_seconds, self._cores.adapt)
@@ -223,9 +223,8 @@ class Engine:
         scene: InpaintScene | None,
         picture: Image.Image,
         entry: ControlInput,
-    ) -> Image.Image:
-        if entry.preprocessor is None:
-            return picture
+    ) -> tuple[BlobId, Image.Image]:
+        assert entry.preprocessor is not None
         side = side_in_frame(picture, planned.first.extent, entry.resize_mode, scene)
         return self._preprocessing.control_map(entry.image, entry.preprocessor.read_at(side), observer)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from studio.adapters.hypernetwork import hypernetworks_on
 from studio.app.networks import Networks
 from studio.app.observer import JobObserver
+from studio.app.queue import Made
 from studio.app.stack_pictures import StackPictures
 from studio.core.library import ImageId
 from studio.diffusion.boxes import BoxScene, BoxStack
@@ -53,6 +54,11 @@ class Generation:
     boxes: BoxScene | None
     store: Callable[[FinishedPicture], ImageId]
     images: list[ImageId] = field(default_factory=list)
+
+    @property
+    def made(self) -> Made:
+        """What the finished run leaves behind."""
+        return Made(tuple(self.images), self.stack.maps)
 
     def run(self, *, lean: bool = False) -> None:
         """Make the pictures that are still missing.

@@ -56,24 +56,28 @@ class Preprocessing:
 
         Raises: InvalidRequest, Offline, OutOfMemory; each names the request's field.
         """
-        try:
-            return self._map(request.image, request.preprocessor, observer)
-        except EaselError as error:
-            if error.field and error.field != "image":
-                error.field = f"preprocessor.{error.field}"
-            raise
+        return self._placed(request.image, request.preprocessor, observer)
 
-    def control_map(self, image: BlobId, preprocessor: Preprocessor, observer: JobObserver) -> Image.Image:
+    def control_map(
+        self, image: BlobId, preprocessor: Preprocessor, observer: JobObserver
+    ) -> tuple[BlobId, Image.Image]:
         """The map as the control of a picture needs it; RGBA only of `Inpaint`, see `ControlMap`.
 
-        Raises: as `run`, without a field: which control it is, the caller knows.
+        Returns: where it is stored, and the map.
+
+        Raises: as `run`.
         """
+        made = self._placed(image, preprocessor, observer)
+        return made, self._picture(made)
+
+    def _placed(self, image: BlobId, preprocessor: Preprocessor, observer: JobObserver) -> BlobId:
+        """The map; an error is at `image`, at `preprocessor`, or at one of its options."""
         try:
-            made = self._library.blob(self._map(image, preprocessor, observer))
+            return self._map(image, preprocessor, observer)
         except EaselError as error:
-            error.field = None
+            if error.field != "image":
+                error.field = ".".join(filter(None, ("preprocessor", error.field)))
             raise
-        return read_picture(made, max_pixels=self._settings.max_pixels, keep_alpha=True)
 
     def _map(self, image: BlobId, preprocessor: Preprocessor, observer: JobObserver) -> BlobId:
         fetch = partial(self._fetch, observer=observer)

@@ -40,6 +40,7 @@ _PASSING = (Queued, Progress, Preview)
 _INTERRUPTED = Failed(
     error="Interrupted",
     message="Easel was closed while this job was running. Retry it to start it again.",
+    remedy="Retry it to start it again.",
 )
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from studio.core.base import BlobId
 from studio.core.conditions import ControlInput
-from studio.core.errors import EaselError
+from studio.core.errors import EaselError, below
 from studio.core.geometry import Extent, ResizeMode, place
 from studio.core.models import ModelInfo, ModelKind
 from studio.diffusion.control_stack import ControlPictures, PromptPictures
@@ -24,8 +24,8 @@ from studio.models.parts import image_encoder_of, part_of
 ReadBlob = Callable[[BlobId], Image.Image]
 """A stored picture. Raises: NotFound, ImageError."""
 
-MakeMap = Callable[[Image.Image, ControlInput], Image.Image]
-"""Runs the preprocessor of a control on its picture."""
+MakeMap = Callable[[Image.Image, ControlInput], tuple[BlobId, Image.Image]]
+"""Runs the preprocessor of a control on its picture: where the map is stored, and the map."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class StackPictures:
     prompts: tuple[PromptPictures, ...]
     refs: tuple[ComponentRef, ...]
     """What to borrow for them, each role once."""
+
+    @property
+    def maps(self) -> tuple[BlobId, ...]:
+        """The whole map of each control, as it is stored."""
+        return tuple(one.stored for one in self.controls)
 
     def cut(self, cut: Callable[[Image.Image], Image.Image]) -> StackPictures:
         """The same with only a part of every map and mask; pictures that say how things look stay whole."""
@@ -96,13 +101,13 @@ def _encoder(catalogue: ModelCatalogue, prompt: PlannedImagePrompt, adapter: Com
 
 
 def _control(planned: PlannedControl, read: ReadBlob, make_map: MakeMap) -> ControlPictures:
-    entry = planned.entry
+    entry, stored = planned.entry, planned.entry.image
     with _at(f"{planned.field}.image"):
-        picture = read(entry.image)
+        picture = read(stored)
     if entry.preprocessor is not None:
-        with _at(f"{planned.field}.preprocessor"):
-            picture = make_map(picture, entry)
-    return ControlPictures(planned, picture, _mask(planned, read))
+        with below(planned.field):
+            stored, picture = make_map(picture, entry)
+    return ControlPictures(planned, picture, _mask(planned, read), stored)
 
 
 def _prompt(planned: PlannedImagePrompt, encoder: ComponentRef, read: ReadBlob) -> PromptPictures:

@@ -17,7 +17,7 @@ from PIL import Image
 from studio.app.box_models import check_box_parts
 from studio.app.installs import Installer
 from studio.app.masks import check_canvas, check_mask
-from studio.app.preprocess_checks import check_preprocess
+from studio.app.preprocess_checks import check_controls, check_preprocess
 from studio.app.prompt_tags import networks_in
 from studio.app.queue import JobContext, JobQueue, Made
 from studio.app.worker import Worker
@@ -128,7 +128,7 @@ class LocalStudio:
         if isinstance(request, GenerateRequest):
             request = self._complete(request)
         elif isinstance(request, PreprocessRequest):
-            check_preprocess(request, self._settings, self._catalogue, self._library)
+            check_preprocess(request, self._picture, self._catalogue)
         return self._queue.submit(request, job_id=job_id)
 
     def _complete(self, request: GenerateRequest) -> GenerateRequest:
@@ -139,6 +139,7 @@ class LocalStudio:
         if filled.source:
             self._check_source(filled.source.image)
         check_pictures(filled, self._library.blob)
+        check_controls(filled, self._picture, self._catalogue)
         check_mask(filled, self._picture)
         check_canvas(filled, self._picture, self._settings.max_pixels)
         return filled

@@ -45,9 +45,7 @@ class Worker:
         except JobCancelled:
             self._queue.stopped(job.id)
         except EaselError as error:
-            self._queue.fail(
-                job.id, Failed(error=type(error).__name__, message=str(error), field=error.field)
-            )
+            self._queue.fail(job.id, Failed.by(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not end the studio
             _log.exception("Job %s failed", job.id)
             self._queue.fail(job.id, _internal(error))
@@ -57,7 +55,9 @@ class Worker:
 
 def _internal(error: Exception) -> Failed:
     detail = f"{type(error).__name__}: {error}".rstrip(": ")
+    remedy = "The log has more; the next job goes on."
     return Failed(
         error="InternalError",
-        message=f"Something went wrong inside Easel ({detail}). The log has more; the next job goes on.",
+        message=f"Something went wrong inside Easel ({detail}). {remedy}",
+        remedy=remedy,
     )

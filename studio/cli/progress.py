@@ -38,7 +38,7 @@ def _show(events: Iterable[Event], display: Progress, task: TaskID) -> Finished:
             case Log():
                 display.console.print(event.message, markup=False)
             case Failed():
-                raise EaselError(event.message)
+                raise EaselError(event.problem, event.remedy)
             case Cancelled():
                 raise JobCancelled
             case Finished():

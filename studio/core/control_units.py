@@ -107,7 +107,8 @@ def _choice(value: str | int, names: Mapping[Any, str], others: Mapping[str, Any
 def preprocessor_of(unit: UnitModule) -> Preprocessor | None:
     """The preprocessor that a unit names; None where its picture is a finished map.
 
-    Values outside of a slider are moved to its end, as the extension does.
+    Values outside of a slider are moved to its end, as the extension does, and so is a resolution above what
+    the preprocessor takes.
 
     Raises: InvalidRequest, at `module`.
     """
@@ -133,8 +134,8 @@ def preprocessor_of(unit: UnitModule) -> Preprocessor | None:
     for slider, value in ((module.threshold_a, unit.threshold_a), (module.threshold_b, unit.threshold_b)):
         if slider is not None:
             fields[slider.field] = _within(slider, value)
-    if "resolution" in PREPROCESSORS[facts.kind].model_fields and unit.processor_res > 0:
-        fields["resolution"] = 0 if unit.pixel_perfect else unit.processor_res
+    if (largest := _largest_resolution(facts.kind)) and unit.processor_res > 0:
+        fields["resolution"] = 0 if unit.pixel_perfect else min(unit.processor_res, largest)
     try:
         return preprocessor.validate_python(fields)
     except ValidationError as error:
@@ -144,6 +145,21 @@ def preprocessor_of(unit: UnitModule) -> Preprocessor | None:
 def _within(slider: Slider, value: float) -> float | int:
     chosen = slider.default if value == _UNUSED else min(max(value, slider.minimum), slider.maximum)
     return round(chosen) if slider.step == 1 else chosen
+
+
+def _largest_resolution(kind: str) -> int:
+    """px; 0 where a preprocessor has no such option."""
+    field = PREPROCESSORS[kind].model_fields.get("resolution")
+    return next((rule.le for rule in field.metadata if hasattr(rule, "le")), 0) if field else 0
+
+
+def unit_field_of(module: str, option: str) -> str:
+    """Where a unit says an option of its preprocessor: `threshold_a`, `processor_res`, or else `module`."""
+    if option in ("resolution", "mask"):
+        return {"resolution": "processor_res", "mask": "mask"}[option]
+    _, named = MODULES.get(module.strip().lower(), (None, None))
+    sliders = (("threshold_a", named.threshold_a), ("threshold_b", named.threshold_b)) if named else ()
+    return next((field for field, slider in sliders if slider and slider.field == option), "module")
 
 
 def unit_of(options: Options | None) -> UnitModule:

@@ -23,6 +23,9 @@ A message is one or two sentences for a person: what is needed, what is there, w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EaselError(Exception):
     """Base of all of them.
@@ -115,3 +118,13 @@ class JobCancelled(EaselError):
 
 class Forbidden(EaselError):
     http_status = 403
+
+
+@contextmanager
+def below(place: str) -> Iterator[None]:
+    """Errors in the block get their field below `place`: `image` in `controls.0` is `controls.0.image`."""
+    try:
+        yield
+    except EaselError as error:
+        error.field = f"{place}.{error.field}" if error.field else place
+        raise

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from studio.core.base import BlobId, Record
+from studio.core.errors import EaselError
 
 
 class _Event(Record):
@@ -52,15 +53,30 @@ class Metric(_Event):
 class Finished(_Event):
     type: Literal["finished"] = "finished"
     images: tuple[str, ...] = Field((), description="ids in the library, in order")
-    blobs: tuple[BlobId, ...] = Field((), description="stored pictures outside of the library: control maps")
+    blobs: tuple[BlobId, ...] = Field(
+        (),
+        description="stored pictures outside of the library: control maps, one for each control that is on",
+    )
     seconds: float = 0
 
 
 class Failed(_Event):
     type: Literal["failed"] = "failed"
     error: str = Field(description="name of the error's class")
-    message: str
+    message: str = Field(description="problem and remedy, as one text for a person")
+    remedy: str = Field("", description="what can be done about it; the message ends with it")
     field: str | None = Field(None, description="the request's field at fault, where there is one")
+
+    @classmethod
+    def by(cls, error: EaselError) -> Failed:
+        """How a job ends that raised `error`."""
+        name = type(error).__name__
+        return cls(error=name, message=str(error), remedy=error.remedy, field=error.field)
+
+    @property
+    def problem(self) -> str:
+        """The message without the remedy."""
+        return self.message.removesuffix(self.remedy).rstrip()
 
 
 class Cancelled(_Event):

@@ -48,7 +48,10 @@ class Box(Record):
     @model_validator(mode="after")
     def _has_area(self) -> Self:
         if self.x1 <= self.x0 or self.y1 <= self.y0:
-            raise ValueError("a box needs a width and a height above zero")
+            raise ValueError(
+                "a box needs a width and a height above zero, and this one goes "
+                f"from ({self.x0:g}, {self.y0:g}) to ({self.x1:g}, {self.y1:g})"
+            )
         return self
 
 

@@ -35,7 +35,10 @@ class JobView(Record):
     seconds_left: float | None = Field(None, description="until this job ends; None where unknown")
     progress: Progress | None = None
     images: tuple[str, ...] = ()
-    blobs: tuple[BlobId, ...] = Field((), description="pictures made outside of the library: control maps")
+    blobs: tuple[BlobId, ...] = Field(
+        (),
+        description="stored pictures outside of the library: control maps, one for each control that is on",
+    )
     failure: Failed | None = None
     dismissed: bool = Field(False, description="an ended job that nobody wants to see in the queue any more")
 

@@ -228,7 +228,7 @@ class NormalDepth(_OwnProcessor):
     """Directions of surfaces, from the slope of a depth map."""
 
     kind: Literal["normal_depth"] = "normal_depth"
-    background: float = Field(0.1, ge=0, le=1, description="depth (0 far, 1 near) below which all is flat")
+    background: float = Field(0.4, ge=0, le=1, description="depth (0 far, 1 near) below which all is flat")
     flatness: float = Field(6.28, ge=0.1, le=20, description="weight of the direction towards the eye")
 
 

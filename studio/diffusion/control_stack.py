@@ -35,6 +35,8 @@ class ControlPictures:
     planned: PlannedControl
     control_map: Image.Image
     mask: Image.Image | None = None
+    stored: BlobId = ""
+    """Where the whole map is stored."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from webuiapi import ControlNetInterface, WebUIApi
 
 from studio.core.annotators import FACTS, MODULES
 from studio.core.conditions import ImagePrompt
+from studio.core.errors import InvalidRequest
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.preprocess import Canny
 from studio.core.requests import GenerateRequest, PreprocessRequest
@@ -35,6 +36,10 @@ def base64_of(image: Image.Image) -> str:
     file = io.BytesIO()
     image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
+
+
+PHOTO, EMPTY = base64_of(photo()), base64_of(Image.new("RGB", (32, 32)))
+GARBAGE = base64.b64encode(b"hello").decode()
 
 
 def test_webuiapi_reads_version_models_and_modules(api: WebUIApi, studio: FakeStudio):
@@ -174,12 +179,52 @@ def test_no_module_gives_the_picture_back(client: TestClient):
         ({"controlnet_module": "canny", "controlnet_images": ["***"]}, "controlnet_images.0"),
         ({"controlnet_module": "canny"}, "controlnet_images"),
         ({"controlnet_images": ["x"], "controlnet_processor_res": 99999}, "controlnet_processor_res"),
+        ({"controlnet_images": [PHOTO], "controlnet_masks": [PHOTO] * 2}, "controlnet_masks"),
+        ({"controlnet_images": [PHOTO, GARBAGE]}, "controlnet_images.1"),
+        ({"controlnet_module": "canny", "controlnet_images": [PHOTO, EMPTY]}, "controlnet_images.1"),
+        (
+            {
+                "controlnet_module": "inpaint_only",
+                "controlnet_images": [PHOTO] * 2,
+                "controlnet_masks": [PHOTO, GARBAGE],
+            },
+            "controlnet_masks.1",
+        ),
+        ({"controlnet_images": [PHOTO] * 17}, "controlnet_images"),
     ],
 )
 def test_faults_are_told_at_their_field(client: TestClient, payload: dict, field: str):
     reply = client.post("/controlnet/detect", json=payload)
     assert reply.status_code == 422
     assert reply.json()["field"] == field
+
+
+def test_masks_say_what_an_inpaint_module_marks(client: TestClient, studio: FakeStudio):
+    masks = [base64_of(Image.new("L", (96, 64), light)) for light in (255, 200)]
+    payload = {
+        "controlnet_module": "inpaint_only",
+        "controlnet_images": [base64_of(photo())] * 2,
+        "controlnet_masks": masks,
+    }
+    assert client.post("/controlnet/detect", json=payload).status_code == 200
+    stored = [studio.blob(job.request.preprocessor.mask) for job in reversed(studio.jobs())]
+    assert stored == [base64.b64decode(mask) for mask in masks]
+    client.post("/controlnet/detect", json=payload | {"controlnet_module": "canny"})
+    assert studio.jobs()[0].request.preprocessor == Canny(resolution=512)
+
+
+def test_a_map_that_cannot_be_made_is_told_at_the_clients_field(client: TestClient, studio: FakeStudio):
+    payload = {"controlnet_module": "canny", "controlnet_images": [base64_of(photo())]}
+    for ours, theirs in (
+        ("image", "controlnet_images.0"),
+        ("preprocessor.low", "controlnet_threshold_a"),
+        ("preprocessor.resolution", "controlnet_processor_res"),
+        ("preprocessor.model", "controlnet_module"),
+    ):
+        studio.fail_map = InvalidRequest("It went wrong.", "Do it differently.", field=ours)
+        reply = client.post("/controlnet/detect", json=payload).json()
+        assert (reply["problem"], reply["remedy"]) == ("It went wrong.", "Do it differently.")
+        assert reply["field"] == theirs
 
 
 def test_unknown_paths_are_answered_in_the_same_shape(client: TestClient):

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from studio.api.sdapi.controlnet_args import Units, read_units
+from studio.api.sdapi.controlnet_args import Source, Units, read_units
 from studio.core.conditions import ControlInput, ControlMode, ImagePrompt
 from studio.core.errors import EaselError
 from studio.core.geometry import ResizeMode
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.preprocess import Canny, Inpaint
-from tests.api.samples import png_base64
+from tests.api.samples import png, png_base64
 
 MODELS = tuple(
     ModelInfo(id=f"id-{name}", name=name, kind=kind, sha256=digit * 64)
@@ -23,14 +23,14 @@ MODELS = tuple(
         ("look", ModelKind.IP_ADAPTER, "c"),
     )
 )
-SOURCE = "9" * 64
+SOURCE = Source("9" * 64, ResizeMode.STRETCH)
 
 
 def stored(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def units(*args: Any, source: str | None = None, script: str = "ControlNet") -> Units:
+def units(*args: Any, source: Source | None = None, script: str = "ControlNet") -> Units:
     return read_units({script: {"args": list(args)}, "ADetailer": {"args": [1]}}, MODELS, stored, source)
 
 
@@ -113,6 +113,15 @@ def test_an_ip_adapter_is_an_image_prompt():
     assert (prompt.model, prompt.weight, len(prompt.images)) == ("id-look", 0.4, 1)
 
 
+def test_an_ip_adapter_takes_several_pictures():
+    pictures = [png_base64("red"), {"image": png_base64("blue"), "mask": png_base64("white")}]
+    (fields,) = units({"model": "look", "image": pictures}).image_prompts
+    prompt = ImagePrompt.model_validate(fields)
+    assert prompt.images == (stored(png("red")), stored(png("blue")))
+    assert prompt.mask == stored(png("white"))
+    assert len(units({"model": "look", "image": [pictures[0], ""]}).image_prompts[0]["images"]) == 1
+
+
 def test_units_that_are_off_and_switches_of_old_clients_are_passed_over():
     off = {"enabled": False, "model": "nowhere", "image": "?"}
     assert units(True, False, off) == Units()
@@ -121,7 +130,11 @@ def test_units_that_are_off_and_switches_of_old_clients_are_passed_over():
 
 
 def test_in_image_to_image_a_unit_without_a_picture_follows_the_source():
-    assert control({"image": ""}, source=SOURCE).image == SOURCE
+    followed = control({"image": ""}, source=SOURCE)
+    assert followed.image == SOURCE.image
+    assert followed.resize_mode is SOURCE.resize_mode, "else map and photo would not lie on each other"
+    assert control({"image": "", "resize_mode": 2}, source=SOURCE).resize_mode is SOURCE.resize_mode
+    assert control({"resize_mode": 2}, source=SOURCE).resize_mode is ResizeMode.PAD
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from studio.api.sdapi.options import Options, changed
 from studio.api.sdapi.payloads import Img2ImgPayload, Txt2ImgPayload
 from studio.api.sdapi.translate import (
     Installed,
+    read_source,
     source_picture,
     translate_img2img,
     translate_txt2img,
@@ -40,7 +41,8 @@ def txt2img(options=None, **fields):
 
 def img2img(**fields):
     payload = Img2ImgPayload(init_images=[png_base64()], **fields)
-    return translate_img2img(payload, BLOB, Options(), INSTALLED)
+    source = read_source(payload, lambda data: BLOB)
+    return translate_img2img(payload, source, Options(), INSTALLED)
 
 
 def test_an_empty_payload_means_a1111s_defaults():

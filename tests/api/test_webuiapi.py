@@ -86,6 +86,7 @@ def units(**fields):
 
 
 def test_txt2img_with_a_controlnet(api, picture, studio):
+    picture.paste("white", (16, 16, 48, 48))  # one of one colour has no edges, and is refused
     unit = units(
         image=picture, module="canny", model="Town Canny", weight=0.8, guidance_end=0.7, control_mode=1,
         threshold_a=50, threshold_b=90, resize_mode="Crop and Resize",

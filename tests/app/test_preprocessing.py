@@ -157,14 +157,71 @@ def test_a_control_is_preprocessed_inside_of_its_job(studio: LocalStudio):
     own = ControlInput(model="net", image=studio.put_blob(data), preprocessor=Canny())
     finished = ControlInput(model="net", image=edges)
     inverted = ControlInput(model="net", image=edges, preprocessor=Map(invert=True))
-    pictures = [generated(studio, control) for control in (own, finished, inverted)]
+    pictures = [generated(studio, control)[0] for control in (own, finished, inverted)]
     assert np.array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[0], pictures[2])
 
 
-def generated(studio: LocalStudio, control: ControlInput) -> np.ndarray:
-    request = GenerateRequest(model="tiny", width=64, height=64, steps=2, seed=3, controls=(control,))
+def generated(studio: LocalStudio, *controls: ControlInput) -> tuple[np.ndarray, JobView]:
+    request = GenerateRequest(model="tiny", width=64, height=64, steps=2, seed=3, controls=controls)
     job = studio.submit(request)
     *_, last = studio.events(job.id, timeout=60)
     assert isinstance(last, Finished), last
-    return np.asarray(Image.open(studio.image_path(last.images[0])))
+    return np.asarray(Image.open(studio.image_path(last.images[0]))), studio.job(job.id)
+
+
+def test_a_picture_job_names_the_map_of_each_control_that_is_on(studio: LocalStudio):
+    data = photo(64, 64)
+    image = studio.put_blob(data)
+    edges = ended(studio, Canny(), data).blobs[0]
+    off = ControlInput(model="net", image=image, enabled=False)
+    own = ControlInput(model="net", image=image, preprocessor=Canny())
+    finished = ControlInput(model="net", image=image, weight=0.5)
+    _, job = generated(studio, off, own, finished)
+    assert job.blobs == (edges, image)
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "data", "field"),
+    [
+        (ScribbleDrawing(), png(Image.new("RGB", (64, 48), "white")), "image"),
+        (DepthAnything(model="parts"), photo(), "preprocessor.model"),
+        (Inpaint(mask="0" * 64), photo(), "preprocessor.mask"),
+    ],
+)
+def test_faults_of_a_control_are_told_at_their_field_before_the_job_waits(
+    studio: LocalStudio, preprocessor: Preprocessor, data: bytes, field: str
+):
+    image = studio.put_blob(data)
+    off = ControlInput(model="net", image=image, preprocessor=preprocessor, enabled=False)
+    on = off.model_copy(update={"enabled": True})
+    with pytest.raises(EaselError) as caught:
+        studio.submit(GenerateRequest(model="tiny", width=64, height=64, controls=(off, on)))
+    assert caught.value.field == f"controls.1.{field}"
+    assert not studio.jobs()
+    studio.submit(GenerateRequest(model="tiny", width=64, height=64, steps=1, controls=(off,)))
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "data", "field"),
+    [
+        (SoftEdgeHed(), photo(), "preprocessor.model"),
+        (Inpaint(), photo(), "image"),
+    ],
+)
+def test_what_only_the_job_finds_out_is_told_at_the_same_fields(
+    studio: LocalStudio, preprocessor: Preprocessor, data: bytes, field: str
+):
+    assert ended(studio, preprocessor, data).failure.field == field
+    control = ControlInput(model="net", image=studio.put_blob(data), preprocessor=preprocessor)
+    job = studio.submit(GenerateRequest(model="tiny", width=64, height=64, controls=(control,)))
+    *_, last = studio.events(job.id, timeout=60)
+    assert isinstance(last, Failed)
+    assert last.field == f"controls.0.{field}"
+
+
+def test_a_failed_job_keeps_problem_and_remedy_apart(studio: LocalStudio):
+    failure = ended(studio, SoftEdgeHed(), photo()).failure
+    assert failure.problem.endswith("does not answer.")
+    assert failure.remedy.startswith("Install it in the Models tab")
+    assert failure.message == f"{failure.problem} {failure.remedy}"

@@ -531,7 +531,7 @@ def test_one_point_of_a_hand_is_dragged_where_it_is_seen_large(control):
 def test_people_are_found_in_a_photo(control, studio):
     start_from(control, "pose")
     buffer = io.BytesIO()
-    Image.new("RGB", (80, 40), "tan").save(buffer, "PNG")
+    Image.linear_gradient("L").resize((80, 40)).save(buffer, "PNG")
     control.locator("#editor-pose input[name=photo]").set_input_files(
         {"name": "a.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
     )

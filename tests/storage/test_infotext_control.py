@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from studio.core.annotators import FACTS
 from studio.core.conditions import ControlInput, ControlMode, ImagePrompt
 from studio.core.control_units import UnitModule, preprocessor_of, unit_of
 from studio.core.errors import InvalidRequest
@@ -89,6 +90,19 @@ def test_thresholds_are_moved_into_their_range_and_left_out_ones_are_the_usual()
     assert preprocessor_of(UnitModule(module="canny", threshold_a=-1, threshold_b=900)) == Canny(
         high=255, resolution=512
     )
+    assert preprocessor_of(UnitModule(module="canny", processor_res=5000)) == Canny(resolution=4096)
+    assert preprocessor_of(UnitModule(module="hed", processor_res=5000)) == SoftEdgeHed(resolution=2048)
     assert preprocessor_of(UnitModule(module="None")) is None
     with pytest.raises(InvalidRequest, match="no preprocessor called 'telepathy'"):
         preprocessor_of(UnitModule(module="telepathy"))
+
+
+def test_a_unit_that_leaves_its_thresholds_open_means_what_page_and_command_line_mean():
+    modules = [module for facts in FACTS.values() for module in facts.modules]
+    assert len(modules) > 30
+    for module in modules:
+        options = preprocessor_of(UnitModule(module=module.name))
+        assert options is not None
+        usual = type(options)(**module.options)
+        for slider in filter(None, (module.threshold_a, module.threshold_b)):
+            assert getattr(options, slider.field) == getattr(usual, slider.field), module.name

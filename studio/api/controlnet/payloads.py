@@ -69,6 +69,12 @@ class DetectPayload(BaseModel):
     controlnet_images: list[str] = Field(
         max_length=MAX_IMAGES, description="base64, with or without a data URL's head"
     )
+    controlnet_masks: list[str] = Field(
+        [],
+        max_length=MAX_IMAGES,
+        description="base64, one for each image: light where an inpaint module marks it to be painted anew; "
+        "other modules make the same map with and without",
+    )
     controlnet_processor_res: int = Field(512, ge=-1, le=4096, description="px of the shorter side")
     controlnet_threshold_a: float = Field(-1, description="-1: the module's default")
     controlnet_threshold_b: float = Field(-1, description="-1: the module's default")

@@ -13,6 +13,7 @@ from studio.api.dependencies import FollowersDep, StudioDep
 from studio.api.errors import failure_response
 from studio.api.follow import Followers
 from studio.api.sdapi.controlnet_args import CONTROL_KINDS, read_units
+from studio.api.sdapi.detected_maps import detected_maps
 from studio.api.sdapi.gligen_args import read_boxes
 from studio.api.sdapi.inpaint_args import inpaint_fields
 from studio.api.sdapi.options import OptionStore
@@ -26,18 +27,18 @@ from studio.api.sdapi.payloads import (
     ProgressState,
     Txt2ImgPayload,
 )
-from studio.api.sdapi.pictures import decode_picture
+from studio.api.sdapi.pictures import decode_picture, store_picture
 from studio.api.sdapi.reply import TIMESTAMP, generation_reply
 from studio.api.sdapi.settings import OptionsDep, apply_changes
 from studio.api.sdapi.translate import (
     Installed,
     Translation,
-    in_a1111_terms,
-    source_picture,
+    read_source,
     translate_img2img,
     translate_txt2img,
 )
 from studio.core.errors import EaselError, ImageError, InvalidRequest, ResourceError
+from studio.core.geometry import Extent
 from studio.core.jobs import JobState, JobView
 from studio.core.library import ImportedSettings
 from studio.core.models import ModelKind
@@ -71,13 +72,13 @@ async def img2img(
     """As txt2img, starting from a picture; with a mask, only what is light in it is painted anew."""
 
     def translate() -> Translation:
-        image = studio.put_blob(source_picture(payload))
+        source = read_source(payload, studio.put_blob)
         known = installed(studio)
-        units = read_units(payload.alwayson_scripts, known.controls, studio.put_blob, image)
-        mask = studio.put_blob(decode_picture(payload.mask, "mask")) if payload.mask else None
+        units = read_units(payload.alwayson_scripts, known.controls, studio.put_blob, source)
+        mask = store_picture(payload.mask, "mask", studio.put_blob) if payload.mask else None
         boxes = read_boxes(payload.alwayson_scripts, known.gligen, studio.put_blob)
         further = boxes | inpaint_fields(payload, mask)
-        return translate_img2img(payload, image, options.current, known, units, further)
+        return translate_img2img(payload, source, options.current, known, units, further)
 
     return await _generate(payload, translate, studio, followers, options)
 
@@ -87,7 +88,8 @@ def png_info(payload: PngInfoPayload, studio: StudioDep) -> PngInfoReply:
     """Empty where the file holds none."""
     try:
         settings = studio.read_settings(decode_picture(payload.image, "image"))
-    except ImageError:
+    except ImageError as error:
+        error.field = "image"
         raise
     except InvalidRequest:
         return PngInfoReply(info="", items={}, parameters={})
@@ -148,32 +150,37 @@ async def _generate(
 ) -> Reply:
     def submit() -> tuple[JobView, Translation]:
         translation = translate()
-        job = studio.submit(translation.request, job_id=payload.force_task_id)
-        if not payload.override_settings_restore_afterwards:
-            apply_changes(translation.changes, studio, options)
+        try:
+            job = studio.submit(translation.request, job_id=payload.force_task_id)
+            if not payload.override_settings_restore_afterwards:
+                apply_changes(translation.changes, studio, options)
+        except EaselError as error:
+            error.field = translation.field(error.field) if error.field else None
+            raise
         return job, translation
 
-    try:
-        job, translation = await run_in_threadpool(submit)
-    except EaselError as error:
-        raise in_a1111_terms(error) from error
+    job, translation = await run_in_threadpool(submit)
     job = await followers.finished(job.id)
     if job.failure:
-        return failure_response(job.failure)
+        return failure_response(job.failure, translation.field)
     if job.state is JobState.INTERRUPTED:
         raise ResourceError("The program ended while the job ran.", "Send it once more, or retry the job.")
-    return await run_in_threadpool(_reply, payload, job, studio, translation.warnings)
+    return await run_in_threadpool(_reply, payload, job, studio, translation)
 
 
 def _reply(
-    payload: GenerationPayload, job: JobView, studio: Studio, warnings: tuple[str, ...]
+    payload: GenerationPayload, job: JobView, studio: Studio, translation: Translation
 ) -> GenerationReply:
     assert isinstance(job.request, GenerateRequest)
     records = [studio.image(image) for image in job.images]
-    files = [studio.image_path(image).read_bytes() for image in job.images] if payload.send_images else []
+    files: list[bytes] = []
+    if payload.send_images and records:
+        size = Extent(width=records[0].width, height=records[0].height)
+        files += [studio.image_path(image).read_bytes() for image in job.images]
+        files += detected_maps(job, translation.units, studio, size)
     used = job.request.model
     model = next((each for each in studio.models(ModelKind.CHECKPOINT) if each.id == used), None)
-    return generation_reply(payload, job, records, files, model, warnings)
+    return generation_reply(payload, job, records, files, model, translation.warnings)
 
 
 def _current_job(studio: Studio) -> JobView | None:

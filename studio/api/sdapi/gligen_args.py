@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from studio.api.errors import invalid_request
 from studio.api.sdapi.names import find_model
-from studio.api.sdapi.pictures import decode_picture
-from studio.core.base import BlobId
+from studio.api.sdapi.pictures import PutBlob, store_picture
 from studio.core.boxes import Boxes
 from studio.core.errors import EaselError, InvalidRequest
 from studio.core.models import ModelInfo
@@ -22,8 +21,6 @@ SCRIPT = "gligen"
 FIELD = f"alwayson_scripts.{SCRIPT}.args"
 
 _DEFAULTS = Boxes.model_fields
-
-PutBlob = Callable[[bytes], BlobId]
 
 
 class _Thing(BaseModel):
@@ -63,14 +60,15 @@ def read_boxes(
     try:
         args = _Args.model_validate(given)
     except ValidationError as error:
-        raise _at(invalid_request(error.errors())) from error
+        raise invalid_request(error.errors(), _placed) from error
     if not args.enabled or not args.boxes:
         return {}
     try:
         model = find_model(args.model, models, "model").id if args.model else ""
         boxes = [_box(thing, i, put_blob) for i, thing in enumerate(args.boxes)]
     except EaselError as error:
-        raise _at(error) from error
+        error.field = _placed(error.field or "")
+        raise
     return {"boxes": {"boxes": boxes, "model": model, "share": args.beta, "strength": args.strength}}
 
 
@@ -91,11 +89,10 @@ def _args(scripts: Mapping[str, Any]) -> Any:
 
 def _box(thing: _Thing, number: int, put_blob: PutBlob) -> dict[str, Any]:
     x0, y0, x1, y1 = thing.box
-    image = put_blob(decode_picture(thing.image, f"boxes.{number}.image")) if thing.image else None
+    image = store_picture(thing.image, f"boxes.{number}.image", put_blob) if thing.image else None
     return {"box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1}, "phrase": thing.phrase, "image": image}
 
 
-def _at(error: EaselError) -> EaselError:
-    """`error` with its field below the script."""
-    error.field = f"{FIELD}.0.{error.field}" if error.field else FIELD
-    return error
+def _placed(field: str) -> str:
+    """A field of the layout, below the script."""
+    return f"{FIELD}.0.{field}" if field else f"{FIELD}.0"

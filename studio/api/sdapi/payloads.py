@@ -87,7 +87,9 @@ class PngInfoPayload(_Payload):
 
 
 class GenerationReply(BaseModel):
-    images: list[str] = Field(description="files in base64")
+    images: list[str] = Field(
+        description="files in base64: the pictures, then the maps of ControlNet units with save_detected_map"
+    )
     parameters: dict[str, Any] = Field(description="what was asked")
     info: str = Field(description="JSON: seeds, prompts, infotexts, and `warnings` on what was ignored")
 

@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 
+from studio.core.base import BlobId
 from studio.core.errors import ImageError
+
+PutBlob = Callable[[bytes], BlobId]
+"""Stores a picture and says under which hash. Raises: ImageError."""
+
+
+def store_picture(text: str, field: str, put_blob: PutBlob) -> BlobId:
+    """Keep the picture that stands in `field`. Raises: ImageError, with the field."""
+    return store_file(decode_picture(text, field), field, put_blob)
+
+
+def store_file(data: bytes, field: str, put_blob: PutBlob) -> BlobId:
+    """The same with the file's bytes."""
+    try:
+        return put_blob(data)
+    except ImageError as error:
+        error.field = field
+        raise
 
 
 def decode_picture(text: str, field: str) -> bytes:

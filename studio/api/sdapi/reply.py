@@ -27,7 +27,7 @@ def generation_reply(
     """
     Args:
         records: the job's images, in order.
-        files: what is sent of them; empty where the client wants none.
+        files: what is sent: the images, then the maps of ControlNet units; empty where the client wants none.
         model: the checkpoint that was used, if it is still there.
     """
     assert job.request.kind == "generate"

@@ -10,52 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from studio.api.errors import invalid_request
-from studio.api.sdapi.controlnet_args import FIELD as CONTROLNET
-from studio.api.sdapi.controlnet_args import SCRIPT, Units
-from studio.api.sdapi.gligen_args import FIELD as GLIGEN
+from studio.api.sdapi.controlnet_args import NO_UNITS, SCRIPT, Source, Units
+from studio.api.sdapi.fields import A1111_FIELDS, a1111_field
 from studio.api.sdapi.gligen_args import SCRIPT as GLIGEN_SCRIPT
 from studio.api.sdapi.names import find_model, find_sampler, find_schedule, find_upscaler, means_own_vae
-from studio.api.sdapi.options import CHECKPOINT, Changes, Options, changed
+from studio.api.sdapi.options import Changes, Options, changed
 from studio.api.sdapi.payloads import GenerationPayload, Img2ImgPayload, Txt2ImgPayload
-from studio.api.sdapi.pictures import decode_picture
-from studio.core.base import BlobId
-from studio.core.errors import EaselError, InvalidRequest
+from studio.api.sdapi.pictures import PutBlob, decode_picture, store_file
+from studio.core.errors import InvalidRequest
 from studio.core.geometry import ResizeMode
 from studio.core.models import ModelInfo
 from studio.core.requests import GenerateRequest
-
-A1111_FIELDS: Mapping[str, str] = {
-    "job_id": "force_task_id",
-    "model": f"override_settings.{CHECKPOINT}",
-    "vae": "override_settings.sd_vae",
-    "guidance_scale": "cfg_scale",
-    "batches": "n_iter",
-    "sampler": "sampler_name",
-    "schedule": "scheduler",
-    "clip_skip": "override_settings.CLIP_stop_at_last_layers",
-    "variation.seed": "subseed",
-    "variation.strength": "subseed_strength",
-    "source.image": "init_images",
-    "source.strength": "denoising_strength",
-    "hires": "enable_hr",
-    "hires.scale": "hr_scale",
-    "hires.steps": "hr_second_pass_steps",
-    "hires.strength": "denoising_strength",
-    "hires.upscaler": "hr_upscaler",
-    "controls": CONTROLNET,
-    "image_prompts": CONTROLNET,
-    "boxes": GLIGEN,
-    "inpaint": "mask",
-    "inpaint.blur": "mask_blur",
-    "inpaint.padding": "inpaint_full_res_padding",
-}
-"""Our fields under A1111's names, for errors."""
 
 _RESIZE_MODES = (ResizeMode.STRETCH, ResizeMode.CROP, ResizeMode.PAD)
 
@@ -95,7 +67,6 @@ _SAME_AS_FIRST = frozenset({"", "none", "use same checkpoint", "use same sampler
 
 _SCRIPTS = (SCRIPT, GLIGEN_SCRIPT)
 
-NO_UNITS = Units()
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -117,6 +88,11 @@ class Translation:
     """The options as this call overrides them."""
     warnings: tuple[str, ...]
     """What the payload asked for and will not get."""
+    units: Units = NO_UNITS
+
+    def field(self, name: str) -> str:
+        """What the client calls a field of the request."""
+        return a1111_field(name, self.units)
 
 
 def translate_txt2img(
@@ -133,12 +109,12 @@ def translate_txt2img(
     Raises: InvalidRequest, NotFound.
     """
     hires = _hires(payload) if payload.enable_hr else None
-    return _translate(payload, options, installed, {"hires": hires, **units.fields, **further})
+    return _translate(payload, options, installed, units, {"hires": hires, **further})
 
 
 def translate_img2img(
     payload: Img2ImgPayload,
-    image: BlobId,
+    source: Source,
     options: Options,
     installed: Installed,
     units: Units = NO_UNITS,
@@ -150,10 +126,16 @@ def translate_img2img(
 
     Raises: InvalidRequest, NotFound.
     """
-    source: dict[str, Any] = {"image": image, "resize_mode": _resize_mode(payload.resize_mode)}
+    fields: dict[str, Any] = {"image": source.image, "resize_mode": source.resize_mode}
     if payload.denoising_strength is not None:
-        source["strength"] = payload.denoising_strength
-    return _translate(payload, options, installed, {"source": source, **units.fields, **further})
+        fields["strength"] = payload.denoising_strength
+    return _translate(payload, options, installed, units, {"source": fields, **further})
+
+
+def read_source(payload: Img2ImgPayload, put_blob: PutBlob) -> Source:
+    """What image-to-image starts from, its picture stored. Raises: InvalidRequest."""
+    image = store_file(source_picture(payload), "init_images", put_blob)
+    return Source(image, _resize_mode(payload.resize_mode))
 
 
 def source_picture(payload: Img2ImgPayload) -> bytes:
@@ -167,24 +149,21 @@ def source_picture(payload: Img2ImgPayload) -> bytes:
     return decode_picture(payload.init_images[0], "init_images")
 
 
-def in_a1111_terms(error: EaselError) -> EaselError:
-    """`error` with its field under the name that the client knows."""
-    field = error.field or ""
-    error.field = A1111_FIELDS.get(field) or A1111_FIELDS.get(field.split(".")[0]) or error.field
-    return error
-
-
 def _translate(
-    payload: GenerationPayload, options: Options, installed: Installed, extras: Mapping[str, Any]
+    payload: GenerationPayload,
+    options: Options,
+    installed: Installed,
+    units: Units,
+    extras: Mapping[str, Any],
 ) -> Translation:
     _refuse_unsupported(payload)
     changes = changed(options, payload.override_settings)
-    fields = {**_shared_fields(payload), **_option_fields(changes, installed), **extras}
+    fields = _shared_fields(payload) | _option_fields(changes, installed) | units.fields | dict(extras)
     try:
         request = GenerateRequest.model_validate(fields)
     except ValidationError as error:
-        raise invalid_request(error.errors(), A1111_FIELDS) from error
-    return Translation(request, changes, _warnings(payload, changes))
+        raise invalid_request(error.errors(), partial(a1111_field, units=units)) from error
+    return Translation(request, changes, _warnings(payload, changes), units)
 
 
 def _shared_fields(payload: GenerationPayload) -> dict[str, Any]:
