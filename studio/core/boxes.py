@@ -26,6 +26,15 @@ class Boxes(Record):
 
     boxes: tuple[BoxInput, ...] = Field(min_length=1, max_length=MAX_BOXES)
     model: ModelId = Field("", description="a GLIGEN model; empty means the first that fits the checkpoint")
-    share: float = Field(0.3, ge=0, le=1, description="share of the steps with boxes (scheduled sampling)")
+    share: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share of the steps with boxes (scheduled sampling); above 0 one at least",
+    )
     strength: float = Field(1.0, ge=0, le=2, description="factor on what the grafted layers add")
     enabled: bool = True
+
+    def steps_on(self, steps: int) -> int:
+        """How many of `steps` have boxes: cut off as in diffusers, but a share is one step at least."""
+        return min(steps, max(int(self.share * steps), 1)) if self.share > 0 else 0

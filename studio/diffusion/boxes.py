@@ -17,6 +17,7 @@ from studio.adapters.gligen import (
     object_tokens,
     picture_feature,
 )
+from studio.core.boxes import Boxes
 from studio.core.errors import CorruptFile, NumericalError
 from studio.core.geometry import Box, Extent, ResizeMode, place
 from studio.diffusion.conditions import Condition, UnetCall
@@ -102,7 +103,7 @@ class BoxStack:
             self._tokens = object_tokens(graft, self._objects)
         try:
             with self._named_where_at_fault(graft), grafted(self._lease.peek("unet"), graft, layout.strength):
-                yield (BoxCondition(self._graft_on, self._tokens, layout.share),)
+                yield (BoxCondition(self._graft_on, self._tokens, layout),)
         finally:
             if self._lease.lean:
                 graft.to("cpu")  # where the manager believes it to be
@@ -161,22 +162,22 @@ class BoxCondition:
     Args:
         graft_on: brings the layers to a device.
         tokens: (1, K, D) of no object and of all.
-        share: of the steps that are run, cut off as diffusers does.
+        layout: says at how many steps.
     """
 
     def __init__(
         self,
         graft_on: Callable[[torch.device], None],
         tokens: tuple[torch.Tensor, torch.Tensor],
-        share: float,
+        layout: Boxes,
     ) -> None:
         self._graft_on = graft_on
         self._tokens = tokens
-        self._share = share
+        self._layout = layout
         self._rows: tuple[tuple[int, int], torch.Tensor] | None = None
 
     def contribute(self, call: UnetCall) -> None:
-        if call.step >= int(self._share * call.steps):
+        if call.step >= self._layout.steps_on(call.steps):
             return
         self._graft_on(call.sample.device)
         objs = self._for_rows(len(call.sample), call.batch if call.has_unconditional else 0)

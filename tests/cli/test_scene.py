@@ -36,15 +36,14 @@ def test_phrases_and_places():
     assert layout_fields([], None) is None
 
 
-def test_a_share_that_is_not_told_is_the_usual_one(studio: FakeStudio):
-    told = ControlOptions(box=["a red ball@0.1,0.4,0.5,0.9"]).fields(studio)["boxes"]
-    assert Boxes.model_validate(told).share == Boxes.model_fields["share"].default
-    assert ControlOptions().fields(studio)["boxes"] is None
+def test_a_share_that_is_not_told_is_the_usual_one():
+    boxes = Boxes.model_validate(layout_fields(["a red ball@0.1,0.4,0.5,0.9"], ControlOptions().box_share))
+    assert boxes.share == Boxes.model_fields["share"].default
 
 
-def test_a_share_without_boxes_is_told(studio: FakeStudio):
+def test_a_share_without_boxes_is_told():
     with pytest.raises(InvalidRequest, match=r"--box-share .* there is none. Add --box"):
-        ControlOptions(box_share=0.5).fields(studio)
+        layout_fields([], 0.5)
 
 
 @pytest.mark.parametrize("value", ["a ball", "@0,0,1,1", "a ball@0,0,1", "a ball@a,b,c,d", "a ball@-1,0,1,1"])

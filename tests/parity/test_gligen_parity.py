@@ -241,5 +241,17 @@ def test_strength_scales_what_the_boxes_do(sides: BoxedSides) -> None:
 
 def test_a_share_of_nothing_changes_nothing(sides: BoxedSides) -> None:
     request = request_for(Sampler.DDIM)
-    stack = sides.boxed(layout_of(0.1), {}, {})  # less than one of six steps
+    stack = sides.boxed(layout_of(0.0), {}, {})
     assert torch.equal(sides.ours(request, conditions=stack.conditions), sides.ours(request))
+
+
+def test_a_share_of_less_than_a_step_is_one_step(sides: BoxedSides) -> None:
+    """diffusers would leave the boxes out, which is not what a person means who asks for some."""
+    request = request_for(Sampler.DDIM)
+
+    def boxed(share: float) -> torch.Tensor:
+        return sides.ours(request, conditions=sides.boxed(layout_of(share), {}, {}).conditions)
+
+    assert torch.equal(boxed(0.1), boxed(1 / 6))
+    assert (boxed(0.1) - sides.ours(request)).abs().max() > 1e-2
+    assert not torch.equal(boxed(0.1), boxed(2 / 6))
