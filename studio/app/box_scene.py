@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from PIL import Image
 
 from studio.app.box_models import find_box_parts
@@ -15,7 +17,21 @@ from studio.diffusion.plan import GeneratePlan
 from studio.models.catalogue import ModelCatalogue
 from studio.models.components import ComponentRef
 
-Refs = tuple[ComponentRef, ...]
+_SMALLEST = 8
+"""Width and height of a box, px: what the UNet sees as one point."""
+
+_ROUNDING = 1e-6
+_SHOWN_LETTERS = 60
+
+
+@dataclass(frozen=True)
+class ReadBoxes:
+    """The boxes of a job, and what to borrow for them; nothing where they have no effect."""
+
+    scene: BoxScene | None = None
+    refs: tuple[ComponentRef, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences on boxes that have no effect, though they are on."""
 
 
 def read_boxes(
@@ -23,8 +39,8 @@ def read_boxes(
     catalogue: ModelCatalogue,
     read: ReadBlob,
     drawn_on: InpaintScene | Image.Image | None,
-) -> tuple[BoxScene | None, Refs]:
-    """The boxes, and what to borrow for them; nothing where they have no effect.
+) -> ReadBoxes:
+    """The boxes that the frame shows, with their pictures.
 
     Args:
         drawn_on: the photo that the boxes belong to; None: the picture that is made.
@@ -33,17 +49,36 @@ def read_boxes(
     """
     boxes = planned.boxes
     if boxes is None or not boxes.acts:
-        return None, ()
+        return ReadBoxes()
     framed: dict[int, FramedBox] = {}
+    notes = []
     for i, one in enumerate(boxes.layout.boxes):
         box = _framed(one.box, planned, drawn_on)
-        if box is not None:
+        if box is None or _is_tiny(box, planned.extent):
+            notes.append(_note(one, i, is_shown=box is not None))
+        else:
             framed[i] = FramedBox(box, one.phrase, _picture(one, i, read))
     if not framed:
-        return None, ()
+        return ReadBoxes(notes=tuple(notes))
     refs = find_box_parts(boxes, catalogue, [i for i, one in framed.items() if one.picture])
-    roles = [ref.role for ref in refs[1:]]
-    return BoxScene(boxes, tuple(framed.values()), *roles), refs
+    scene = BoxScene(boxes, tuple(framed.values()), *(ref.role for ref in refs[1:]))
+    return ReadBoxes(scene, refs, tuple(notes))
+
+
+def _is_tiny(box: Box, extent: Extent) -> bool:
+    """Args: extent: of the finished picture."""
+    sides = (box.x1 - box.x0) * extent.width, (box.y1 - box.y0) * extent.height
+    return min(sides) < _SMALLEST - _ROUNDING
+
+
+def _note(one: BoxInput, number: int, *, is_shown: bool) -> str:
+    name = f"Box {number + 1}{f' ({one.phrase[:_SHOWN_LETTERS]})' if one.phrase else ''}"
+    if is_shown:
+        return (
+            f"{name} has no effect: less than {_SMALLEST} px of its width or height are in the picture. "
+            "Make it larger."
+        )
+    return f"{name} has no effect: the part of the photo that is used does not show it. Move it."
 
 
 def _framed(box: Box, planned: GeneratePlan, drawn_on: InpaintScene | Image.Image | None) -> Box | None:

@@ -163,14 +163,16 @@ class Engine:
         )
         if scene is not None:
             stack = stack.cut(scene.cut)
-        boxes, box_refs = read_boxes(planned, self._catalogue, self._picture, scene or source)
+        boxes = read_boxes(planned, self._catalogue, self._picture, scene or source)
+        for note in (*planned.notes, *networks.notes, *boxes.notes):
+            observer.log(note)
         return Generation(
             plan=planned,
             checkpoint=checkpoint,
-            refs=one_a_role((*self._refs(planned, checkpoint), *stack.refs, *networks.refs, *box_refs)),
+            refs=one_a_role((*self._refs(planned, checkpoint), *stack.refs, *networks.refs, *boxes.refs)),
             networks=networks,
             stack=stack,
-            boxes=boxes,
+            boxes=boxes.scene,
             manager=self.manager,
             embeddings=self._embeddings,
             observer=observer,

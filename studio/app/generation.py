@@ -67,7 +67,6 @@ class Generation:
             lean: keep only the module being run on the device.
         """
         with self.manager.lease(self.refs, lean=lean, loading=self.observer.phase) as lease:
-            self._log_notes()
             loras = self._loras(lease)
             hypernetworks = [one.read(lease) for one in self.networks.hypernetworks]
             self.observer.phase("Reading the prompt")
@@ -88,10 +87,6 @@ class Generation:
                     self.scene,
                 ):
                     self.images.append(self.store(picture))
-
-    def _log_notes(self) -> None:
-        for note in self.networks.notes:
-            self.observer.log(note)
 
     def _loras(self, lease: Lease) -> LoraStack:
         stack = LoraStack(lease, self.plan.loras)

@@ -24,6 +24,7 @@ from studio.diffusion.plan_networks import (
     plan_hypernetworks,
     plan_words,
 )
+from studio.diffusion.plan_notes import notes_of
 from studio.diffusion.plan_stack import NetworkLookup, PlannedLora, plan_loras
 from studio.diffusion.prompt import ParsedPrompt, parse_negative_prompt, parse_prompt
 
@@ -81,6 +82,11 @@ class GeneratePlan:
     def total_steps(self) -> int:
         """Steps of all passes and batches."""
         return self.request.batches * sum(part.steps_run for part in self.passes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what has no effect, though it is asked for."""
+        return notes_of(self)
 
 
 def plan(request: GenerateRequest, models: NetworkLookup) -> GeneratePlan:

@@ -16,7 +16,7 @@ from studio.app.studio import LocalStudio, build_studio
 from studio.core.boxes import Boxes, BoxInput
 from studio.core.conditions import ControlInput, ImagePrompt, LoraInput
 from studio.core.errors import InvalidRequest
-from studio.core.events import Failed
+from studio.core.events import Failed, Log
 from studio.core.geometry import Box, Extent, ResizeMode
 from studio.core.inpaint import Inpaint, InpaintArea
 from studio.core.models import ModelKind
@@ -90,6 +90,70 @@ def test_every_kind_of_model_makes_boxes_matter(studio: LocalStudio, model: str)
 def test_boxes_that_are_off_or_weigh_nothing_change_nothing(studio: LocalStudio) -> None:
     for fields in ({"enabled": False}, {"strength": 0.0}, {"share": 0.0}):
         assert not differs(studio, request_of(boxes=layout(**fields)), request_of())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"steps": 3},
+        {"steps": 3, "sampler": Sampler.LCM},
+        {"steps": 3, "sampler": Sampler.HEUN},
+        {"source": 0.3},
+        {"steps": 3, "hires": HiresPass(scale=1.5, strength=0.4)},
+    ],
+    ids=str,
+)
+def test_at_the_usual_share_boxes_matter_however_few_the_steps(
+    studio: LocalStudio, photo: str, fields: dict
+) -> None:
+    if strength := fields.get("source"):
+        fields = {**fields, "source": SourceImage(image=photo, strength=strength)}
+    boxes = layout().model_copy(update={"share": Boxes.model_fields["share"].default})
+    assert differs(studio, request_of(boxes=boxes, **fields), request_of(**fields))
+
+
+@pytest.mark.parametrize(
+    ("x1", "says"),
+    [
+        (0.3, "Box 2 (a cat) has no effect: the part of the photo that is used does not show it."),
+        (0.35, "Box 2 (a cat) has no effect: less than 8 px of its width or height are in the picture."),
+        (0.4, ""),
+    ],
+)
+def test_a_box_that_the_frame_does_not_show_is_told(studio: LocalStudio, x1: float, says: str) -> None:
+    """The middle third of a wide photo is used."""
+    noise = np.random.default_rng(2).integers(0, 256, (64, 192, 3), dtype=np.uint8)
+    source = SourceImage(image=studio.put_blob(png(Image.fromarray(noise))), strength=0.8)
+    shown = BoxInput(box=Box(x0=0.4, y0=0.1, x1=0.6, y1=0.9), phrase="a red ball")
+    other = BoxInput(box=Box(x0=0, y0=0, x1=x1, y1=1), phrase="a cat")
+    both, one = (request_of(source=source, boxes=Boxes(boxes=b)) for b in ((shown, other), (shown,)))
+    job = studio.submit(both)
+    told = [event.message for event in studio.events(job.id, timeout=60) if isinstance(event, Log)]
+    assert len(told) == bool(says)
+    assert all(note.startswith(says) for note in told)
+    assert differs(studio, both, one) is not bool(says)
+
+
+def test_where_no_box_is_shown_nothing_is_borrowed_for_them(studio: LocalStudio) -> None:
+    studio.unload_models()
+    tiny_box = BoxInput(box=Box(x0=0.5, y0=0, x1=0.51, y1=1), phrase="a line")
+    boxed = request_of(boxes=Boxes(boxes=(tiny_box,)))
+    assert not differs(studio, boxed, request_of())
+    assert not [part.role for part in studio.status().components if part.role.startswith("gligen")]
+
+
+def test_what_is_off_at_every_step_that_is_run_is_told(studio: LocalStudio, photo: str) -> None:
+    request = request_of(
+        loras=(LoraInput(model="lora", end=0.1),),
+        controls=(
+            ControlInput(model="net", image=photo, end=0.1),
+            ControlInput(model="features", image=photo),
+        ),
+        image_prompts=(ImagePrompt(model="look", images=(photo,), start=0.9),),
+    )
+    events = studio.events(studio.submit(request).id, timeout=60)
+    told = [event.message.split(" of the ")[0] for event in events if isinstance(event, Log)]
+    assert told == [f"{name} has no effect: none" for name in ("lora", "net", "look")]
 
 
 def test_the_model_is_as_it_was_after_boxes(studio: LocalStudio) -> None:
