@@ -67,7 +67,7 @@ def add_folder(
 
     The folders of AUTOMATIC1111, ComfyUI and diffusers are understood.
     """
-    found = _catalogue(data_dir).add_dir(folder.expanduser().resolve())
+    found = _catalogue(data_dir).add_dir(folder)
     typer.echo(f"{folder} is searched from now on; there are {len(found)} models in all.")
 
 

@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from studio.core.texts import storable
+
 
 class EaselError(Exception):
     """Base of all of them.
@@ -39,8 +41,8 @@ class EaselError(Exception):
     http_status = 500
 
     def __init__(self, problem: str, remedy: str = "", *, field: str | None = None) -> None:
-        super().__init__(f"{problem} {remedy}".strip())
-        self.problem = problem
+        super().__init__(storable(f"{problem} {remedy}".strip()))
+        self.problem = storable(problem)
         self.remedy = remedy
         self.field = field
 

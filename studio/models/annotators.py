@@ -20,6 +20,7 @@ from studio.models.annotator_files import CONTROLNET_AUX, new_net, places
 from studio.models.components import ComponentRef, Shelf, fingerprinted
 from studio.models.configs import Config
 from studio.models.folders import COMPONENT_CONFIG, component_class, read_json, weight_files
+from studio.models.modules import refuse_endless
 from studio.models.safe import open_weights
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _load_folder(ref: ComponentRef) -> torch.nn.Module:
     model_class = getattr(transformers, _known_class(ref.class_name))
     # A backbone by name would be fetched from the Hub, though the folder's own weights replace it.
     told = {**ref.config["model"], "use_pretrained_backbone": False}
+    refuse_endless(ref.class_name, told)
     transformers.utils.logging.disable_progress_bar()
     try:
         config = model_class.config_class.from_dict(told)

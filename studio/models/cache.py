@@ -14,6 +14,9 @@ _log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 2**20
 
+_LATEST = 2**63 - 1
+"""The largest number that SQLite keeps: the year 2262, as ns."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (
     path TEXT NOT NULL, fact TEXT NOT NULL, value TEXT NOT NULL,
@@ -99,10 +102,17 @@ class FileCache:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Bytes and time of the last change (ns) of a file, or of all files in a folder together."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    stats = [file.stat() for file in files]
-    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
+    """Bytes and time of the last change (ns) of a file, or of all files in a folder together.
+
+    Of what goes away meanwhile, or may not be looked at, both are 0.
+    """
+    try:
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        stats = [file.stat() for file in files]
+    except OSError:
+        return 0, 0
+    changed = max((s.st_mtime_ns for s in stats), default=0)
+    return sum(s.st_size for s in stats), min(changed, _LATEST)
 
 
 def sha256_of(file: Path, start: int = 0) -> str:

@@ -22,7 +22,7 @@ from studio.models.importing import copy_into
 from studio.models.installed import installable, read_record, write_record
 from studio.models.network_card import NETWORKS
 from studio.models.probe import probe
-from studio.models.scan import OWN_FOLDERS, Found, find_models
+from studio.models.scan import OWN_FOLDERS, Found, find_models, is_storable
 from studio.models.tokenizers import TOKENIZER_ROLES
 
 _ID_FACT = "id"
@@ -223,13 +223,7 @@ class ModelCatalogue:
 
         Raises: InvalidRequest, ResourceError.
         """
-        folder = path.expanduser().resolve()
-        if not folder.is_dir():
-            raise InvalidRequest(
-                f"A models folder is needed, but {folder} is {'a file' if folder.exists() else 'not there'}.",
-                "Name an existing folder.",
-                field="path",
-            )
+        folder = _existing(path)
         added = self._added_dirs()
         if folder not in added:
             write_record(self._dirs_record, {"folders": [*map(str, added), str(folder)]})
@@ -292,7 +286,7 @@ class ModelCatalogue:
                 return {"sha256": sha256}
             is_lora = info.kind is ModelKind.LORA
             network_hash = self.cache.get(place.path, _NETWORK_HASH_FACT) or "" if is_lora else sha256
-        except (EaselError, OSError):
+        except (EaselError, OSError, ValueError):
             return {}
         return {"sha256": sha256, "network_hash": network_hash}
 
@@ -309,6 +303,18 @@ class ModelCatalogue:
             if model_id != earlier:
                 self.cache.put(place.path, _ID_FACT, model_id)
         return ids
+
+
+def _existing(path: Path) -> Path:
+    """The folder that a person named. Raises: InvalidRequest."""
+    try:
+        folder = path.expanduser().resolve()
+        if folder.is_dir() and is_storable(folder):
+            return folder
+        why = f"{folder} is {'a file' if folder.is_file() else 'not there'}"
+    except (OSError, ValueError, RuntimeError) as error:
+        why = f"{path} leads nowhere ({error})"
+    raise InvalidRequest(f"A models folder is needed, but {why}.", "Name an existing folder.", field="path")
 
 
 def _has_hash(info: ModelInfo, digits: str) -> bool:

@@ -20,9 +20,9 @@ from studio.models.cache import FileCache
 from studio.models.configs import Config, Shapes
 from studio.models.convert import Source
 from studio.models.folders import (
-    COMPONENT_CONFIG,
     PIPELINE_INDEX,
     component_class,
+    component_config,
     is_pipeline,
     pipeline_components,
     read_json,
@@ -206,7 +206,7 @@ def _folder_components(info: ModelInfo, folder: Path) -> tuple[list[ComponentRef
 def _folder_component(info: ModelInfo, role: str, folder: Path) -> ComponentRef:
     if role in TOKENIZER_ROLES:
         return ComponentRef(role, info.id, info.family, "CLIPTokenizer", folder, "diffusers")
-    config = read_json(folder / COMPONENT_CONFIG)
+    config = component_config(folder)
     size = sum(file.stat().st_size for file in weight_files(folder))
     return ComponentRef(
         role,

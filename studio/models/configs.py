@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 Config = dict[str, Any]
 
-_MAX_COUNT = 200
+MAX_COUNT = 200
 """More layers than any of the families has, so that a hostile name costs nothing."""
 
 CHANNELS_PER_HEAD = 64
@@ -175,6 +175,6 @@ def _transformer_depth(shapes: Shapes, module: str) -> int:
 def _count(shapes: Shapes, pattern: str) -> int:
     numbers = (int(match[1]) for name in shapes if (match := re.match(pattern, name)))
     count = max(numbers, default=-1) + 1
-    if count > _MAX_COUNT:
+    if count > MAX_COUNT:
         raise CorruptFile(f"The file's names promise {count:,} layers in a row, more than any model has.")
     return count

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from studio.core.base import BlobId
 from studio.core.errors import EaselError
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.models.cache import FileCache, sha256_of, stamp
 from studio.models.folders import weight_files
-from studio.models.network_card import MAX_LINE, MAX_TEXT, NETWORKS, clean, network_card, told_family
-from studio.models.probe import Probe, probe, read_sidecar
+from studio.models.network_card import NETWORKS, network_card, told_family
+from studio.models.probe import Probe, contradiction, probe, read_sidecar
 from studio.models.safe import SAFETENSORS, read_header
 from studio.models.safetensors_file import data_start
 from studio.models.scan import Found
+from studio.models.texts import MAX_LINE, MAX_TEXT, clean
+
+_log = logging.getLogger(__name__)
 
 FACT = "description 5"
 """Version of what is stored; a change here makes every model be looked at again."""
@@ -34,29 +40,54 @@ def describe(found: Found, cache: FileCache, put_preview: PutBlob | None) -> Mod
     """What is known of a model, its id still empty. A model that cannot be read says why in `problem`."""
     beside = _sidecars(found.path)
     fact = f"{FACT} {found.hint} {found.name} {[stamp(file) for file in beside]} {put_preview is not None}"
-    text = cache.remember(found.path, fact, lambda: _look(found, put_preview).model_dump_json())
-    return ModelInfo.model_validate_json(text)
+    known = _read(cache.get(found.path, fact) or "")
+    if known is not None:
+        return known
+    try:
+        info = _look(found, put_preview)
+    except OSError as error:  # which may be over at the next look
+        return _useless(found, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a file sets off, it must not hide the others
+        _log.exception("%s cannot be described", found.path)
+        return _useless(found, str(contradiction(found.path, error)))
+    cache.put(found.path, fact, info.model_dump_json())
+    return info
 
 
 def known_previews(cache: FileCache) -> frozenset[BlobId]:
     """The previews of all models described so far."""
-    described = map(ModelInfo.model_validate_json, cache.values(f"{FACT} "))
-    return frozenset(info.preview for info in described if info.preview)
+    described = map(_read, cache.values(f"{FACT} "))
+    return frozenset(info.preview for info in described if info is not None and info.preview)
+
+
+def _read(text: str) -> ModelInfo | None:
+    """A stored description; None where there is none, or it cannot be read."""
+    try:
+        return ModelInfo.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def _look(found: Found, put_preview: PutBlob | None) -> ModelInfo:
-    common = ModelInfo(
-        id="",
-        name=found.name,
-        kind=found.hint or ModelKind.CHECKPOINT,
-        location=str(found.path),
-        size_bytes=stamp(found.path)[0],
-    )
     try:
-        probed = probe(found.path)
-    except (EaselError, OSError) as error:
-        return common.model_copy(update={"problem": str(error)})
-    return common.model_copy(update=_facts(found, probed, put_preview))
+        facts = _facts(found, probe(found.path), put_preview)
+    except EaselError as error:
+        return _useless(found, str(error))
+    return ModelInfo.model_validate(_common(found) | facts)
+
+
+def _useless(found: Found, problem: str) -> ModelInfo:
+    return ModelInfo.model_validate(_common(found) | {"problem": clean(problem, MAX_TEXT)})
+
+
+def _common(found: Found) -> dict[str, object]:
+    return {
+        "id": "",
+        "name": found.name,
+        "kind": found.hint or ModelKind.CHECKPOINT,
+        "location": str(found.path),
+        "size_bytes": stamp(found.path)[0],
+    }
 
 
 def _facts(found: Found, probed: Probe, put_preview: PutBlob | None) -> dict[str, object]:
@@ -69,13 +100,11 @@ def _facts(found: Found, probed: Probe, put_preview: PutBlob | None) -> dict[str
         "layout": probed.layout,
         "native_size": probed.native_size,
         "context_width": probed.context_width,
-        "licence": clean(probed.licence, MAX_LINE)
-        or card_licence(found.path)
-        or clean(sidecar.get("license"), MAX_LINE),
-        "description": clean(probed.description or sidecar.get("description"), MAX_TEXT),
+        "licence": probed.licence or card_licence(found.path) or clean(sidecar.get("license"), MAX_LINE),
+        "description": probed.description or clean(sidecar.get("description"), MAX_TEXT),
         "notes": clean(sidecar.get("notes"), MAX_TEXT),
         "preview": _preview(found.path, put_preview),
-        "problem": probed.problem,
+        "problem": clean(probed.problem, MAX_TEXT),
     }
     if probed.kind in NETWORKS and found.path.is_file():
         facts |= network_card(found.path, probed.kind, found.name, read_header(found.path))
@@ -97,11 +126,11 @@ def _preview(path: Path, put_preview: PutBlob | None) -> BlobId | None:
         return None
     for suffix in _PREVIEWS:
         picture = _beside(path, suffix)
-        if picture.is_file() and picture.stat().st_size <= _MAX_PREVIEW_BYTES:
-            try:
+        try:
+            if picture.is_file() and picture.stat().st_size <= _MAX_PREVIEW_BYTES:
                 return put_preview(picture.read_bytes())
-            except EaselError:
-                continue
+        except (EaselError, OSError):
+            continue
     return _embedded_preview(path, put_preview)
 
 
@@ -122,14 +151,17 @@ def _embedded_preview(path: Path, put_preview: PutBlob) -> BlobId | None:
 def card_licence(path: Path) -> str:
     """The licence in the front matter of the model card: `license: openrail` between two lines of `---`."""
     card = (path if path.is_dir() else path.parent) / "README.md"
-    if not card.is_file() or card.stat().st_size > _MAX_CARD_BYTES:
+    try:
+        is_card = card.is_file() and card.stat().st_size <= _MAX_CARD_BYTES
+        text = card.read_text("utf-8", "replace") if is_card else ""
+    except OSError:
         return ""
-    front = re.match(r"---\n(.*?)\n---", card.read_text("utf-8", "replace"), re.DOTALL)
+    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     if front is None:
         return ""
     lines = re.findall(r"^(license|license_name):[ \t]*[\"']?([\w.+-]+)", front[1], re.MULTILINE)
     licences: dict[str, str] = dict(lines)
-    return licences.get("license_name") or licences.get("license", "")
+    return clean(licences.get("license_name") or licences.get("license"), MAX_LINE)
 
 
 def hashed_file(path: Path) -> Path:

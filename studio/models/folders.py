@@ -12,23 +12,33 @@ from typing import Any
 
 from studio.core.errors import CorruptFile, NotFound
 from studio.models.safe import PICKLES, SAFETENSORS
+from studio.models.texts import MAX_LINE, clean, storable_object
 
 PIPELINE_INDEX = "model_index.json"
 COMPONENT_CONFIG = "config.json"
 
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
+_USUAL_LATENT_SIZE, _MAX_LATENT_SIZE = 64, 1024
+_MAX_CHANNELS = 2**16
+
 MAX_JSON_BYTES = 8 * 2**20
 """Configurations are a few kilobytes; sharded models list their tensors, a few hundred."""
 
 
 def is_pipeline(folder: Path) -> bool:
-    return (folder / PIPELINE_INDEX).is_file()
+    try:
+        return (folder / PIPELINE_INDEX).is_file()
+    except OSError:  # it may not be looked at
+        return False
 
 
 def is_component(folder: Path) -> bool:
     """A folder that holds one model: a configuration and its weights."""
-    return (folder / COMPONENT_CONFIG).is_file() and bool(_candidates(folder))
+    try:
+        return (folder / COMPONENT_CONFIG).is_file() and bool(_candidates(folder))
+    except OSError:
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -41,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_JSON_BYTES:
         raise CorruptFile(f"{path.name} is larger than any configuration.")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"), object_pairs_hook=storable_object)
     except (ValueError, RecursionError) as error:
         raise CorruptFile(
             f"{path.parent.name}/{path.name} is no JSON: {error}.", "Download it again."
@@ -49,6 +59,48 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CorruptFile(f"{path.parent.name}/{path.name} is no JSON object.", "Download it again.")
     return content
+
+
+def component_config(folder: Path) -> dict[str, Any]:
+    """A component's configuration.
+
+    The width of the text embeddings, which diffusers lets be told for each block, is told once where it is
+    the same for all; no UNet of the families has others.
+
+    Raises: NotFound, CorruptFile.
+    """
+    config = read_json(folder / COMPONENT_CONFIG)
+    widths = config.get("cross_attention_dim")
+    if isinstance(widths, list) and widths and all(width == widths[0] for width in widths):
+        config["cross_attention_dim"] = widths[0]
+    return config
+
+
+def text_width(config: Mapping[str, Any], name: str) -> int | None:
+    """Channels of the text embeddings that a component attends to; None where it tells none.
+
+    Raises: CorruptFile.
+    """
+    told = config.get("cross_attention_dim")
+    return None if told is None else _whole(told, "cross_attention_dim", name, _MAX_CHANNELS)
+
+
+def latent_size(unet: Mapping[str, Any], name: str) -> int:
+    """Side of the latents that a UNet was trained on; of two sides, the longer one. Raises: CorruptFile."""
+    told = unet.get("sample_size") or _USUAL_LATENT_SIZE
+    sides = told if isinstance(told, list) else [told]
+    return max(_whole(side, "sample_size", name, _MAX_LATENT_SIZE) for side in sides)
+
+
+def _whole(told: object, key: str, name: str, most: int) -> int:
+    is_number = isinstance(told, (int, float)) and not isinstance(told, bool)
+    if is_number and 1 <= told <= most and told == int(told):  # type: ignore[operator, call-overload]
+        return int(told)  # type: ignore[call-overload, no-any-return]
+    raise CorruptFile(
+        f"The configuration of {name} needs a whole number from 1 to {most} as its {key}, but has "
+        f"{clean(repr(told), MAX_LINE)}.",
+        "Download the model again.",
+    )
 
 
 def pipeline_components(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import CorruptFile, UnknownFile
+from studio.models.configs import MAX_COUNT
 from studio.models.convert import (
     Source,
     clip_sources,
@@ -83,6 +84,7 @@ def empty_module(class_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
     import torch
 
     build = _builder(class_name)
+    refuse_endless(class_name, config)
     try:
         with torch.device("meta"), _initialisers_skipped():
             return build({key: value for key, value in config.items() if not key.startswith("_")})
@@ -90,6 +92,47 @@ def empty_module(class_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
         raise CorruptFile(
             f"The configuration of a {class_name} describes no module: {error}.", "Download the model again."
         ) from error
+
+
+def refuse_endless(class_name: str, config: Mapping[str, Any]) -> None:
+    """A module of billions of layers takes for ever to build, even without weights.
+
+    Raises: CorruptFile.
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            refuse_endless(class_name, value)
+        is_long = isinstance(value, (list, tuple)) and len(value) > MAX_COUNT
+        if is_long or (key in _COUNTS and any(number > MAX_COUNT for number in _numbers(value))):
+            raise CorruptFile(
+                f"The configuration of a {class_name} tells of more {key} than any model has.",
+                "Download the model again.",
+            )
+
+
+_COUNTS = frozenset(
+    {
+        *(
+            "num_hidden_layers",
+            "layers_per_block",
+            "num_res_blocks",
+            "num_encoder_blocks",
+            "num_decoder_blocks",
+        ),
+        *("transformer_layers_per_block", "reverse_transformer_layers_per_block", "num_trans_layer", "depth"),
+        *("depths", "encoder_layers", "decoder_layers", "num_res_blocks"),
+    }
+)
+"""How often a part is repeated, in the words of diffusers and transformers."""
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """The numbers in lists of lists."""
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _numbers(each)
 
 
 def _initialisers_skipped() -> TorchFunctionMode:

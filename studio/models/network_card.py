@@ -27,6 +27,7 @@ from studio.models.folders import read_json
 from studio.models.hypernetwork_file import hypernetwork_layers
 from studio.models.lora_file import check_lora
 from studio.models.probe import read_sidecar
+from studio.models.texts import MAX_LINE, MAX_TEXT, clean
 from studio.models.weights import Header
 
 NETWORKS = frozenset({ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.HYPERNETWORK})
@@ -34,8 +35,6 @@ NETWORKS = frozenset({ModelKind.LORA, ModelKind.EMBEDDING, ModelKind.HYPERNETWOR
 
 MAX_WORDS = 24
 MAX_WORD = 120
-MAX_LINE = 200
-MAX_TEXT = 2000
 
 _MAX_TAG_TEXT = 16 * 2**20
 """Characters of `ss_tag_frequency` that are read; a data set of 100,000 pictures has about a tenth."""
@@ -105,15 +104,6 @@ def _site_sidecar(path: Path) -> Config:
         return read_json(file) if file.is_file() else {}
     except (CorruptFile, OSError):
         return {}
-
-
-def clean(value: object, limit: int) -> str:
-    """A text from a file as one that can be shown and stored: no control characters, cut to `limit`."""
-    if not isinstance(value, str):
-        return ""
-    text = value[: 2 * limit].encode("utf-8", "ignore").decode()
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", " ", text)
-    return text.strip()[:limit]
 
 
 def _without_markup(value: object) -> str:

@@ -14,7 +14,7 @@ from studio.models import configs_control as configs
 from studio.models.components import ComponentRef, Shelf, fingerprinted
 from studio.models.configs import Config, Shapes
 from studio.models.convert_control import controlnet_sources
-from studio.models.folders import COMPONENT_CONFIG, component_class, is_pipeline, read_json, weight_files
+from studio.models.folders import component_class, component_config, is_pipeline, weight_files
 from studio.models.gligen_files import LAYOUT as GLIGEN_LAYOUT
 from studio.models.gligen_files import PIPELINE_IMAGE_PROJECTION, fit_gligen, graft_prefix, is_graft
 from studio.models.safe import open_weights, read_header
@@ -111,7 +111,7 @@ def image_encoder_of(shelf: Shelf, adapter: ComponentRef, encoders: Iterable[Mod
 def _vision_config(info: ModelInfo, path: Path) -> Config:
     """The encoder's configuration; empty where its files are not what they say."""
     try:
-        return dict(read_json(path / COMPONENT_CONFIG) if path.is_dir() else _file(info, path).config)
+        return dict(component_config(path) if path.is_dir() else _file(info, path).config)
     except ModelFileError:
         return {}
 
@@ -128,7 +128,7 @@ def _folder(info: ModelInfo, folder: Path) -> ComponentRef:
 
 
 def _component(kind: str, info: ModelInfo, folder: Path) -> ComponentRef:
-    config = read_json(folder / COMPONENT_CONFIG)
+    config = component_config(folder)
     size = sum(file.stat().st_size for file in weight_files(folder))
     name, role = component_class(config), f"{kind}:{info.id}"
     return ComponentRef(role, info.id, info.family, name, folder, "diffusers", size_bytes=size, config=config)

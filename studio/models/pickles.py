@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import CorruptFile, UnknownFile, UnsafeFile
+from studio.core.texts import storable
 from studio.models.weights import CONVERT_IT, GET_IT_AGAIN, Header, TensorInfo, Weights, refuse_dunder_names
 
 if TYPE_CHECKING:
     import torch
+
+_MAX_TEXT = 1000
+"""Characters of a value that is no tensor."""
+
+_MAX_NAME = 1000
+
+_MAX_WRAPPINGS = 8
+"""Times that a `state_dict` may lie in another."""
+
+_MAX_VISITED = 200_000
+"""Containers and values; a checkpoint with all that a training program keeps has some ten thousand."""
 
 
 def open_pickle(path: Path) -> Weights:
@@ -19,12 +31,14 @@ def open_pickle(path: Path) -> Weights:
 
     Raises: UnsafeFile, CorruptFile, UnknownFile (no tensors).
     """
-    tensors: dict[str, torch.Tensor] = {}
-    metadata: dict[str, str] = {}
+    flattened = _Flattened()
     try:
-        _flatten(_unwrapped(load_pickle(path)), "", tensors, metadata)
+        flattened.add(_unwrapped(load_pickle(path)), "")
     except RecursionError as error:
         raise CorruptFile(f"{path.name} holds containers that contain themselves.", GET_IT_AGAIN) from error
+    except ValueError as error:
+        raise CorruptFile(f"{path.name} holds numbers beyond reason: {error}.", GET_IT_AGAIN) from error
+    tensors = flattened.tensors
     refuse_dunder_names(path, tensors)
     if not tensors:
         raise UnknownFile(f"{path.name} holds no tensors.")
@@ -32,7 +46,7 @@ def open_pickle(path: Path) -> Weights:
         name: TensorInfo(str(t.dtype).removeprefix("torch."), tuple(t.shape), 0, t.numel() * t.element_size())
         for name, t in tensors.items()
     }
-    return Weights(Header(infos, metadata), tensors.__getitem__)
+    return Weights(Header(infos, flattened.metadata), tensors.__getitem__)
 
 
 def load_pickle(path: Path) -> Any:
@@ -89,24 +103,41 @@ def _pickle_fault(path: Path, error: Exception) -> UnsafeFile | CorruptFile:
 
 
 def _unwrapped(content: Any) -> Any:
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+    for _ in range(_MAX_WRAPPINGS):
+        if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+            break
         content = content["state_dict"]
     return content
 
 
-def _flatten(content: Any, name: str, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+class _Flattened:
     """Nested containers as dotted names: `{"ip_adapter": {"1.weight": ...}}` -> `ip_adapter.1.weight`."""
-    import torch
 
-    if isinstance(content, torch.Tensor):
-        tensors[name] = content
-    elif isinstance(content, _ParameterDict):
-        _flatten(content.parameters, name, tensors, metadata)
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            _flatten(value, f"{name}.{key}" if name else str(key), tensors, metadata)
-    elif isinstance(content, (list, tuple)) and any(isinstance(v, (Mapping, torch.Tensor)) for v in content):
-        for i, value in enumerate(content):
-            _flatten(value, f"{name}.{i}", tensors, metadata)
-    elif isinstance(content, (str, int, float, bool, list, tuple)):
-        metadata[name] = str(content)[:1000]
+    def __init__(self) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self.metadata: dict[str, str] = {}
+        self._visited = 0
+
+    def add(self, content: Any, name: str) -> None:
+        """Raises: RecursionError: containers that contain themselves, or each other times without number."""
+        import torch
+
+        self._visited += 1
+        if self._visited > _MAX_VISITED or len(name) > _MAX_NAME:
+            raise RecursionError
+        if isinstance(content, torch.Tensor):
+            self.tensors[name] = content
+        elif isinstance(content, _ParameterDict):
+            self.add(content.parameters, name)
+        elif isinstance(content, Mapping):
+            for key, value in content.items():
+                self.add(value, storable(f"{name}.{key}" if name else str(key)))
+        elif isinstance(content, (list, tuple)) and any(
+            isinstance(v, (Mapping, torch.Tensor)) for v in content
+        ):
+            for i, value in enumerate(content):
+                self.add(value, f"{name}.{i}")
+        elif isinstance(content, (str, int, float, bool)):
+            self.metadata[name] = storable(str(content)[:_MAX_TEXT])
+        elif isinstance(content, (list, tuple)) and all(isinstance(v, (int, float)) for v in content):
+            self.metadata[name] = str(content[:_MAX_TEXT])[:_MAX_TEXT]

@@ -25,11 +25,13 @@ from studio.core.models import Family, ModelKind, PredictionType, Variant
 from studio.models.annotators import net_of_folder
 from studio.models.configs import Config
 from studio.models.folders import (
-    COMPONENT_CONFIG,
     component_class,
+    component_config,
     is_pipeline,
+    latent_size,
     pipeline_components,
     read_json,
+    text_width,
     weight_files,
 )
 from studio.models.gligen_checks import graft_problem
@@ -45,6 +47,7 @@ from studio.models.signatures import (
     lora_context_width,
     unet_family,
 )
+from studio.models.texts import MAX_LINE, MAX_TEXT, clean
 from studio.models.weights import Header
 
 _LATENT_SCALE = 8
@@ -84,10 +87,18 @@ def probe(path: Path) -> Probe:
         if not path.is_dir():
             return _probe_file(path)
         return _probe_pipeline(path) if is_pipeline(path) else _probe_component(path)
-    except (IndexError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptFile(
-            f"{path.name} contradicts itself: {error!r}.", "Download or copy it again."
-        ) from error
+    except _CONTRADICTIONS as error:
+        raise contradiction(path, error) from error
+
+
+_CONTRADICTIONS = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+"""What code runs into that takes a header or a configuration at its word."""
+
+
+def contradiction(path: Path, error: Exception) -> CorruptFile:
+    """The sentence for a file that made our code stumble."""
+    why = clean(repr(error), MAX_LINE)
+    return CorruptFile(f"{path.name} contradicts itself: {why}.", "Download or copy it again.")
 
 
 def _probe_file(path: Path) -> Probe:
@@ -104,8 +115,8 @@ def _probe_file(path: Path) -> Probe:
         native_size(signature.family, prediction_type),
         lora_context_width({name: info.shape for name, info in header.tensors.items()}),
         signature.zero_snr,
-        header.metadata.get("modelspec.license", "")[:200],
-        header.metadata.get("modelspec.description", "")[:2000],
+        clean(header.metadata.get("modelspec.license"), MAX_LINE),
+        clean(header.metadata.get("modelspec.description"), MAX_TEXT),
         signature.problem,
     )
 
@@ -173,7 +184,7 @@ def read_sidecar(path: Path) -> Config:
     sidecar = path.with_suffix(".json")
     try:
         return read_json(sidecar) if sidecar.is_file() else {}
-    except CorruptFile:
+    except (CorruptFile, OSError):
         return {}
 
 
@@ -184,7 +195,7 @@ def _probe_pipeline(folder: Path) -> Probe:
             f"{folder.name} is a pipeline without a Stable Diffusion UNet.",
             "Easel runs SD 1.x, SD 2.x and SDXL.",
         )
-    unet = read_json(folder / "unet" / COMPONENT_CONFIG)
+    unet = component_config(folder / "unet")
     weights = [open_weights(weight_files(folder / role)) for role in _weighted(components)]
     family = family_of_unet_config(unet)
     prediction_type = _scheduler_prediction(folder, components)
@@ -195,8 +206,8 @@ def _probe_pipeline(folder: Path) -> Probe:
         prediction_type,
         "diffusers",
         main_dtype(weights[0].header),
-        int(unet.get("sample_size") or 64) * _LATENT_SCALE,
-        unet.get("cross_attention_dim"),
+        latent_size(unet, folder.name) * _LATENT_SCALE,
+        text_width(unet, folder.name),
     )
     return _with_graft(probed, folder, weights[0].header) if _is_gated(unet) else probed
 
@@ -250,7 +261,7 @@ _COMPONENT_KINDS = {
 
 
 def _probe_component(folder: Path) -> Probe:
-    config = read_json(folder / COMPONENT_CONFIG)
+    config = component_config(folder)
     class_name = component_class(config)
     kind = _COMPONENT_KINDS.get(class_name)
     if class_name == "UNet2DConditionModel" and _is_gated(config):
@@ -269,7 +280,7 @@ def _probe_component(folder: Path) -> Probe:
         _component_family(kind, class_name, config, evidence),
         layout=net or _component_layout(kind, class_name, evidence),
         dtype=main_dtype(header),
-        context_width=config.get("cross_attention_dim"),
+        context_width=text_width(config, folder.name),
         problem=_COMPONENT_PROBLEMS.get(class_name, ""),
     )
 
@@ -284,7 +295,7 @@ def _probe_gated_unet(folder: Path, config: Config) -> Probe:
     """A UNet that GLIGEN was trained into, or a folder with what GLIGEN added to one."""
     header = open_weights(weight_files(folder)).header
     family = unet_family(_evidence(header, folder.name))
-    context = config.get("cross_attention_dim")
+    context = text_width(config, folder.name)
     probed = Probe(ModelKind.GLIGEN, family, dtype=main_dtype(header), context_width=context)
     return _with_graft(probed, folder, header)
 
@@ -312,7 +323,7 @@ def _component_family(kind: ModelKind, class_name: str, config: Config, evidence
         return Family.SDXL if "xl" in evidence.name.lower() else Family.UNKNOWN
     if kind is ModelKind.CONTROLNET or class_name == "UNet2DConditionModel":
         return (
-            family_of_context(config.get("cross_attention_dim"))
+            family_of_context(text_width(config, evidence.name))
             if _is_bare(config)
             else unet_family(evidence)
         )

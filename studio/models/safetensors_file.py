@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import CorruptFile
+from studio.models.texts import clean, storable_object
 from studio.models.weights import GET_IT_AGAIN, Header, TensorInfo, Weights, refuse_dunder_names
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ MAX_HEADER_BYTES = 100_000_000
 """The limit of the reference implementation."""
 
 _LENGTH_BYTES = 8
+
+_MAX_SHOWN = 80
+"""Characters of a tensor's name in a message."""
+
+_MAX_SIZES = 32
+"""Dimensions of a tensor, and its two ends. Models have seven; a product of millions takes for ever."""
 
 DTYPES: dict[str, tuple[str, int]] = {
     "BOOL": ("bool", 1),
@@ -109,7 +116,7 @@ def _parse_json(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
+    entries = storable_object(pairs)
     if len(entries) < len(pairs):
         raise ValueError("a name occurs twice")
     return entries
@@ -122,10 +129,8 @@ def _checked_header(path: Path, entries: dict[str, Any], data_start: int, size: 
     end = data_start
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].offset):
         if tensor.offset < end and tensor.size_bytes:
-            raise CorruptFile(
-                f"In {path.name} the tensor {name} begins at byte {tensor.offset:,}, inside another one.",
-                GET_IT_AGAIN,
-            )
+            where = f"the tensor {_shown(name)} begins at byte {tensor.offset:,}, inside another one"
+            raise CorruptFile(f"In {path.name} {where}.", GET_IT_AGAIN)
         end = max(end, tensor.offset + tensor.size_bytes)
     if end != size:
         fault = "is cut off" if end > size else "has bytes that belong to no tensor"
@@ -143,30 +148,36 @@ def _checked_metadata(path: Path, metadata: Any) -> dict[str, str]:
 
 
 def _checked_tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
+    shown = _shown(name)
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if _are_sizes(
             [*shape, begin, end]
         ):
             pass
         case _:
-            raise CorruptFile(f"In {path.name} the entry of the tensor {name} is malformed.", GET_IT_AGAIN)
+            raise CorruptFile(f"In {path.name} the entry of the tensor {shown} is malformed.", GET_IT_AGAIN)
     if dtype not in DTYPES:
         raise CorruptFile(
-            f"In {path.name} the tensor {name} is of type {dtype[:20]}, which Easel does not read.",
+            f"In {path.name} the tensor {shown} is of type {dtype[:20]}, which Easel does not read.",
             "Look for a version in float16, bfloat16 or float32.",
         )
     torch_name, item_bytes = DTYPES[dtype]
     needed = prod(shape) * item_bytes
     if end - begin != needed:
         raise CorruptFile(
-            f"In {path.name} the tensor {name} needs {needed:,} bytes, but has {end - begin:,}.",
+            f"In {path.name} the tensor {shown} needs {needed:,} bytes, but has {end - begin:,}.",
             GET_IT_AGAIN,
         )
     return TensorInfo(torch_name, tuple(shape), data_start + begin, needed)
 
 
-def _are_sizes(values: Iterable[object]) -> bool:
-    return all(type(value) is int and 0 <= value < 2**63 for value in values)
+def _shown(name: str) -> str:
+    return clean(name, _MAX_SHOWN)
+
+
+def _are_sizes(values: Sequence[object]) -> bool:
+    """Of a few numbers that a file may have."""
+    return len(values) <= _MAX_SIZES and all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def _map_file(path: Path) -> torch.UntypedStorage:

@@ -8,12 +8,15 @@ once. No name from outside ever becomes part of a path.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.core.models import ModelKind
+from studio.core.texts import storable
 from studio.models.folders import is_component, is_pipeline
 from studio.models.safe import WEIGHT_SUFFIXES
 
@@ -77,6 +80,11 @@ _FOREIGN = frozenset(
 """Folders of both studios that hold models Easel has no use for."""
 
 
+_MAX_YAML_BYTES = 2**20
+
+_log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Found:
     path: Path
@@ -87,8 +95,8 @@ class Found:
 
 def find_models(folders: Iterable[Path]) -> Iterator[Found]:
     """Every model file and model folder below `folders`, in order, each place once."""
-    visited: set[Path] = set()
-    for folder in folders:
+    visited: set[str] = set()
+    for folder in filter(is_storable, folders):
         for place, hint in ((folder, _hint(folder)), *_embeddings_beside(folder), *extra_model_paths(folder)):
             yield from _search(place, hint, visited, MAX_DEPTH)
 
@@ -99,20 +107,20 @@ def _embeddings_beside(folder: Path) -> list[tuple[Path, ModelKind | None]]:
     return [(folder.parent / "embeddings", ModelKind.EMBEDDING)] if is_webui else []
 
 
-def _search(folder: Path, hint: ModelKind | None, visited: set[Path], depth: int) -> Iterator[Found]:
-    real = folder.resolve()
-    if depth < 0 or real in visited or not folder.is_dir():
+def _search(folder: Path, hint: ModelKind | None, visited: set[str], depth: int) -> Iterator[Found]:
+    real = os.path.realpath(folder)
+    if depth < 0 or real in visited or not _is_folder(folder):
         return
     visited.add(real)
     if is_pipeline(folder) or is_component(folder):
         yield Found(folder, hint, _folder_name(folder))
         return
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             if entry.name.lower() not in _FOREIGN:
                 yield from _search(entry, _hint(entry) or hint, visited, depth - 1)
-        elif entry.suffix.lower() in WEIGHT_SUFFIXES and entry.resolve() not in visited:
-            visited.add(entry.resolve())
+        elif entry.suffix.lower() in WEIGHT_SUFFIXES and os.path.realpath(entry) not in visited:
+            visited.add(os.path.realpath(entry))
             yield Found(entry, hint, _file_name(entry))
 
 
@@ -123,9 +131,21 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be looked at
+        return False
+
+
 def _is_candidate(name: str) -> bool:
-    """Hidden files are none, nor are names whose bytes are no UTF-8: no database could hold them."""
-    return not name.startswith(".") and not any("\ud800" <= letter <= "\udfff" for letter in name)
+    """Hidden files are none, nor are names that cannot be stored."""
+    return not name.startswith(".") and is_storable(name)
+
+
+def is_storable(name: Path | str) -> bool:
+    """False for names whose bytes are no UTF-8: no database could hold them."""
+    return storable(str(name)) == str(name)
 
 
 def _hint(folder: Path) -> ModelKind | None:
@@ -167,9 +187,12 @@ def extra_model_paths(folder: Path) -> list[tuple[Path, ModelKind | None]]:
     """The folders that ComfyUI's `extra_model_paths.yaml` names, in `folder` or beside it."""
     places: list[tuple[Path, ModelKind | None]] = []
     for file in (folder / "extra_model_paths.yaml", folder.parent / "extra_model_paths.yaml"):
-        for section in _read_yaml(file).values():
-            if isinstance(section, dict):
-                places += _section_places(file.parent, section)
+        try:
+            for section in _read_yaml(file).values():
+                if isinstance(section, dict):
+                    places += _section_places(file.parent, section)
+        except (OSError, ValueError, RuntimeError) as error:  # of ~nobody, a home is not known
+            _log.warning("%s is left out, as it cannot be read: %s", file, error)
     return places
 
 
@@ -178,16 +201,17 @@ def _section_places(origin: Path, section: dict[str, Any]) -> Iterator[tuple[Pat
     for folder_kind, lines in section.items():
         kind = FOLDER_KINDS.get(str(folder_kind).lower())
         if kind is not None and isinstance(lines, str):
-            yield from ((base / line.strip(), kind) for line in lines.splitlines() if line.strip())
+            paths = (base / line.strip() for line in lines.splitlines() if line.strip())
+            yield from ((path, kind) for path in paths if is_storable(path) and "\0" not in str(path))
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     import yaml  # type: ignore[import-untyped]
 
-    if not file.is_file():
+    if not file.is_file() or file.stat().st_size > _MAX_YAML_BYTES:
         return {}
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError, OSError):
-        return {}
+    except (yaml.YAMLError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"no YAML: {error}") from error
     return content if isinstance(content, dict) else {}

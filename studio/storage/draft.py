@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from studio.core.requests import MAX_SEED, GenerateRequest, Prompt
 from studio.core.samplers import Upscaler
+from studio.core.texts import storable
 from studio.storage.sampler_names import read_sampler, read_upscaler
 
 _MAX_PROMPT: int = Prompt.__metadata__[0].max_length  # type: ignore[attr-defined]
@@ -89,11 +90,6 @@ class Draft:
                 f"The {label} has {len(text)} characters; the first {_MAX_PROMPT} are taken over."
             )
         return text[:_MAX_PROMPT]
-
-
-def storable(text: str) -> str:
-    """The text without halves of surrogate pairs, which JSON can hold and no file or database can."""
-    return text.encode("utf-8", "ignore").decode()
 
 
 def _clamped(value: float, bounds: list[Any]) -> float:

@@ -24,7 +24,8 @@ from studio.core.conditions import (
 from studio.core.inpaint import Inpaint
 from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest
-from studio.storage.draft import Draft, storable
+from studio.core.texts import storable
+from studio.storage.draft import Draft
 from studio.storage.infotext_control import take_control_fields
 from studio.storage.stack_text import STACK_KEY, STACK_KINDS, TAG_KINDS, NetworkFact, without_separators
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from studio.cli import app
 from studio.core.settings import Settings
 from tests import tiny
-from tests.models.sparse import write_sparse
+from tests.models.sparse import write_raw, write_sparse
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,17 @@ def test_models_info_tells_what_a_file_is(tmp_path, models_dir):
     assert refused.returncode == 1
     assert "broken.safetensors" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_models_info_prints_texts_that_no_terminal_could(tmp_path):
+    metadata = {"modelspec.license": "mit\ud800", "modelspec.description": "ball\x1b[2J \udfff"}
+    lora = {"lora_unet_x.lora_down.weight": (8, 8), "lora_unet_x.lora_up.weight": (8, 8), "\ud800": (1,)}
+    told = easel("models", "info", write_sparse(tmp_path / "odd.safetensors", lora, metadata))
+    assert told.returncode == 0, told.stderr
+    assert "mit\n" in told.stdout
+    broken = write_raw(tmp_path / "broken.safetensors", {"\ud800x": {"dtype": "F32"}}, 0)
+    refused = easel("models", "info", broken)
+    assert (refused.returncode, "entry of the tensor x is malformed" in refused.stderr) == (1, True)
 
 
 def test_doctor_names_an_unwritable_folder_and_fails(tmp_path):

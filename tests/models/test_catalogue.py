@@ -241,7 +241,10 @@ def test_an_added_folder_is_searched_at_every_later_start(tmp_path):
 
 def test_only_existing_folders_are_added(tmp_path):
     (tmp_path / "file").touch()
-    for path in (tmp_path / "nowhere", tmp_path / "file"):
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "\udcff").mkdir()
+    names = ("nowhere", "file", "itself", "\udcff", "\ud800", "\0")
+    for path in (*(tmp_path / name for name in names), Path("~nobody-of-that-name")):
         with pytest.raises(InvalidRequest, match="models folder is needed"):
             catalogue_over(tmp_path).add_dir(path)
 

@@ -335,6 +335,25 @@ def test_a_class_that_easel_does_not_know_is_not_looked_for(tmp_path):
         load_component(unet, torch.float32)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("role", "key", "value"),
+    [
+        ("text_encoder", "num_hidden_layers", 2**31),
+        ("unet", "layers_per_block", [1, 10**9]),
+        ("unet", "transformer_layers_per_block", [[10**9], 1]),
+        ("vae", "down_block_types", ["DownEncoderBlock2D"] * 100_000),
+    ],
+)
+def test_a_configuration_of_billions_of_layers_is_refused_at_once(tmp_path, role, key, value):
+    folder = tiny.make_sd1(tmp_path / "models" / "sd1")
+    file = folder / role / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    ref = checkpoint_in(tmp_path / "models", tmp_path, "sd1").components[role]
+    with pytest.raises(CorruptFile, match=f"more {key} than any model has"):
+        load_component(ref, torch.float32)
+
+
 def test_a_standalone_vae_is_taken_apart_too(tmp_path, models_dir):
     (tmp_path / "models").mkdir()
     save_file(tiny.ldm_vae_tensors(models_dir / "sd1" / "vae"), tmp_path / "models" / "vae.safetensors")
