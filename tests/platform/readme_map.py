@@ -40,6 +40,7 @@ NOTES = {
     "tests/browser": "The page in a real Chromium: desktop and phone, with the stand-in and with Toytown",
     "tests/cli": "The command line as processes; a served page, its start and its end",
     "tests/control": "Preprocessors: what each makes of a picture, and nets beside the originals",
+    "tests/core": "The vocabulary: what models follow, files written whole",
     "tests/diffusion": "Prompt grammar and schedule, encoding, noise, masks, plan",
     "tests/models": "Probe, safe reading, loading, conversion, catalogue, install, manager",
     "tests/parity": "Final latents against diffusers' own pipelines, printed as a table",
