@@ -45,6 +45,7 @@ from studio.core.events import (
     Event,
     Failed,
     Finished,
+    Log,
     Preview,
     Progress,
     Queued,
@@ -57,6 +58,7 @@ from studio.core.protocol import PromptNetworks, Studio, TokenCount
 from studio.core.requests import GenerateRequest, InstallRequest, JobRequest, PreprocessRequest
 from studio.core.samplers import Sampler, schedules_for
 from studio.diffusion.plan_boxes import plan_boxes
+from studio.storage.infotext import parse_infotext
 from tests.fake_controls import CONTROLS, KINDS, draw_map
 from tests.fake_networks import NETWORKS, WITHOUT_PREVIEW
 
@@ -231,6 +233,8 @@ class FakeStudio:
         self.max_queue = max_queue
         self.fail_next: EaselError | None = None
         """The next generation raises this after its second step."""
+        self.notes: tuple[str, ...] = ()
+        """What every generation tells while it runs."""
         self.fail_map: EaselError | None = None
         """While it is set, no control map can be made."""
         self.active_model: ModelId = ACTIVE
@@ -429,7 +433,9 @@ class FakeStudio:
         info = _open(data).info
         if "easel" in info:
             request = GenerateRequest.model_validate_json(info["easel"])
-            return ImportedSettings(request=request, source="Easel", infotext=info.get("parameters", ""))
+            text = info.get("parameters", "")
+            told = parse_infotext(text).parameters
+            return ImportedSettings(request=request, source="Easel", infotext=text, parameters=told)
         if "parameters" in info:
             return self.read_infotext(info["parameters"])
         raise InvalidRequest("This picture carries no settings.", "Choose one that was saved by a studio.")
@@ -455,7 +461,13 @@ class FakeStudio:
         warnings = tuple(
             f"{name} was left out: Easel has no such setting." for name in pairs if name not in names
         )
-        return ImportedSettings(request=request, source="AUTOMATIC1111", infotext=text, warnings=warnings)
+        return ImportedSettings(
+            request=request,
+            source="AUTOMATIC1111",
+            infotext=text,
+            parameters=parse_infotext(text).parameters,
+            warnings=warnings,
+        )
 
     # ------------------------------------------------------------------ models
 
@@ -697,6 +709,8 @@ class FakeStudio:
                 raise self.fail_map
             made = draw_map(self.blob(request.image), request.preprocessor)
             return Finished(blobs=(self.put_blob(made),), seconds=1.0)
+        for note in self.notes:
+            self._tell(job, Log(message=note))
         batches = (self._batch(job, request, i) for i in range(request.batches))
         images = tuple(itertools.chain.from_iterable(batches))
         return Finished(images=images, blobs=self._maps(request), seconds=1.0)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from studio.core.conditions import StackEntry
 from studio.core.errors import EaselError
-from studio.core.models import ModelInfo
+from studio.core.models import ModelInfo, ModelKind
 from studio.diffusion.plan import GeneratePlan
 from studio.diffusion.plan_control import PlannedControl, PlannedImagePrompt
 from studio.diffusion.plan_networks import PlannedHypernetwork
@@ -46,6 +46,8 @@ def _used(planned: GeneratePlan) -> Iterator[tuple[str, ModelInfo]]:
         yield each.entry.model, each.model
     for embedding in planned.words.embeddings:
         yield embedding.model.id, embedding.model
+    if planned.boxes:
+        yield planned.boxes.model.id, planned.boxes.model
 
 
 def _switched_off(planned: GeneratePlan, catalogue: ModelCatalogue) -> Iterator[tuple[str, ModelInfo]]:
@@ -64,6 +66,8 @@ def _fact(name: str, info: ModelInfo, digits: str) -> NetworkFact:
 
 
 def _hash(info: ModelInfo, catalogue: ModelCatalogue) -> str:
+    if info.kind is ModelKind.GLIGEN:  # whose infotexts have no hash
+        return info.sha256
     find = catalogue.network_hash if info.kind in NETWORKS else catalogue.full_hash
     try:
         return find(info.id)

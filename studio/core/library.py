@@ -57,6 +57,9 @@ class ImportedSettings(Record):
     request: GenerateRequest
     source: str = Field(description="'Easel', 'AUTOMATIC1111', 'ComfyUI', 'InvokeAI', 'Fooocus', ...")
     infotext: str = ""
+    parameters: dict[str, str] = Field(
+        {}, description="the infotext taken apart: Prompt, Negative prompt, and all keys of its last line"
+    )
     warnings: tuple[str, ...] = Field((), description="what could not be taken over, and why")
 
 

@@ -50,8 +50,9 @@ def import_infotext(
     text: str, resolve_model: ResolveModel | None = None, known_blobs: Container[BlobId] = ()
 ) -> ImportedSettings:
     """The request that generation parameters describe. Raises: InvalidRequest."""
-    settings = request_from_infotext(parse_infotext(text), resolve_model, known_blobs)
-    return settings.model_copy(update={"infotext": text})
+    parsed = parse_infotext(text)
+    settings = request_from_infotext(parsed, resolve_model, known_blobs)
+    return settings.model_copy(update={"infotext": text, "parameters": parsed.parameters})
 
 
 def _own(
@@ -78,5 +79,6 @@ def _own(
         request=request.model_copy(update=changes),
         source="Easel",
         infotext=provenance.infotext,
+        parameters=parse_infotext(provenance.infotext).parameters,
         warnings=tuple(warnings),
     )

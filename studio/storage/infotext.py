@@ -25,7 +25,7 @@ from studio.storage.draft import Draft
 from studio.storage.infotext_control import control_fields
 from studio.storage.infotext_scene import scene_fields, take_scene_fields
 from studio.storage.stack_reading import ResolveModel, StackReading
-from studio.storage.stack_text import NetworkFact, number, stack_fields, written_prompt
+from studio.storage.stack_text import STACK_KEY, NetworkFact, number, stack_fields, written_prompt
 
 _NEGATIVE = "Negative prompt:"
 _MIN_PAIRS = 3
@@ -52,7 +52,8 @@ class ModelFacts:
         model_hash: sha256 of its file, in hex; any length from 10 digits up, or empty where it is unknown.
         vae: name of the VAE; empty where the checkpoint's own was used.
         vae_hash: as `model_hash`.
-        networks: of the stack, of the prompt's tags, and the embeddings that the prompts name.
+        networks: of the stack, of the prompt's tags, the embeddings that the prompts name, and what knows
+            the boxes.
     """
 
     model: str = ""
@@ -69,6 +70,11 @@ class ParsedInfotext:
     prompt: str
     negative_prompt: str
     fields: Mapping[str, str]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """All of it as A1111's clients know it, prompts included."""
+        return {"Prompt": self.prompt, "Negative prompt": self.negative_prompt, **self.fields}
 
     @property
     def source(self) -> str:
@@ -120,7 +126,7 @@ def _fields(request: GenerateRequest, facts: ModelFacts, version: str) -> Iterat
         yield "Clip skip", str(request.clip_skip)
     yield from _source_fields(request)
     yield from _hires_fields(request)
-    yield from scene_fields(request)
+    yield from scene_fields(request, facts.networks)
     yield from control_fields(request, {fact.id: fact.title for fact in facts.networks})
     yield from stack_fields(request, facts.networks)
     yield "Version", f"Easel {version}".strip()
@@ -208,7 +214,8 @@ def request_from_infotext(
     is_own = parsed.source == "Easel"
     prompts = stack.infotext(parsed.prompt, parsed.negative_prompt, reading.fields, is_own=is_own)
     reading.draft.prompts(*prompts)
-    take_scene_fields(reading.fields, reading.draft, is_own=is_own)
+    told_by_stack = is_own and STACK_KEY in parsed.fields
+    take_scene_fields(reading.fields, reading.draft, resolve_model, is_own=told_by_stack)
     reading.basics()
     reading.models(resolve_model)
     reading.variation()

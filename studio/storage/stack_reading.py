@@ -190,7 +190,7 @@ class StackReading:
                 self._keep_part(field, part)
         in_stack = {entry.model for field in STACK_KINDS for entry in getattr(request, field)}
         for fact in facts.values():
-            if fact.id not in in_stack:
+            if fact.id not in in_stack and fact.kind is not ModelKind.GLIGEN:  # which the boxes name
                 self._named_in_prompt(fact)
 
     def _named_in_prompt(self, fact: NetworkFact) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from studio.core.errors import OutOfMemory
 from studio.core.models import ModelInfo, ModelKind
@@ -95,6 +99,23 @@ def test_warnings_name_what_was_ignored(client):
     assert info_of(post(client, "txt2img", **SMALL, tiling=True))["warnings"] == [
         "tiling was ignored: Easel does not have it."
     ]
+
+
+def test_warnings_tell_what_the_job_noted_as_well(client, studio):
+    studio.notes = ("The textual inversion xl is made for SDXL: its name is read as plain text.",)
+    warnings = info_of(post(client, "txt2img", **SMALL, tiling=True))["warnings"]
+    assert warnings == ["tiling was ignored: Easel does not have it.", *studio.notes]
+
+
+@pytest.mark.parametrize(("blur", "count"), [(42, 0), (43, 1), (1000, 1)])
+def test_warnings_tell_of_a_mask_blur_that_is_too_wide(client, studio, blur, count):
+    pictures = {"init_images": [png_base64("blue")], "mask": png_base64("white")}
+    warnings = info_of(post(client, "img2img", **SMALL, **pictures, mask_blur=blur))["warnings"]
+    assert len(warnings) == count
+    assert all(f"mask_blur was {blur}, and 42.7 was taken" in warning for warning in warnings)
+    assert studio.images().images[0].request.inpaint.blur == min(3 * blur, 128)
+    without_mask = {"init_images": pictures["init_images"], "mask_blur": blur}
+    assert info_of(post(client, "img2img", **SMALL, **without_mask))["warnings"] == []
 
 
 def test_the_task_id_is_the_jobs_id(client, studio):
@@ -208,6 +229,34 @@ def test_png_info_reads_a_file_of_ours(client):
     assert reply["info"].startswith("a red ball\nSteps: 3")
     assert reply["items"]["parameters"] == reply["info"]
     assert (reply["parameters"]["Seed"], reply["parameters"]["Size-1"]) == ("9", "64")
+
+
+def test_png_info_tells_every_key_of_the_last_line(client):
+    text = (
+        "a ball <lora:water:0.5>\nNegative prompt: a box\nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: 1, "
+        'Size: 64x96, Mask blur: 4, Hires resize: 128x192, GLIGEN: "{\\"boxes\\": []}", Version: v1.10'
+    )
+    note, file = PngInfo(), io.BytesIO()
+    note.add_text("parameters", text)
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=note)
+    reply = post(client, "png-info", image=base64.b64encode(file.getvalue()).decode()).json()
+    assert reply["parameters"] == {
+        "Prompt": "a ball <lora:water:0.5>",
+        "Negative prompt": "a box",
+        "Steps": "3",
+        "Sampler": "Euler",
+        "Schedule type": "Automatic",
+        "CFG scale": "7",
+        "Seed": "1",
+        "Size-1": "64",
+        "Size-2": "96",
+        "Clip skip": "1",
+        "Mask blur": "4",
+        "Hires resize-1": "128",
+        "Hires resize-2": "192",
+        "GLIGEN": '{"boxes": []}',
+        "Version": "v1.10",
+    }
 
 
 def test_png_info_of_a_plain_picture_is_empty(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -154,6 +155,15 @@ def test_what_is_off_at_every_step_that_is_run_is_told(studio: LocalStudio, phot
     events = studio.events(studio.submit(request).id, timeout=60)
     told = [event.message.split(" of the ")[0] for event in events if isinstance(event, Log)]
     assert told == [f"{name} has no effect: none" for name in ("lora", "net", "look")]
+
+
+@pytest.mark.parametrize("model", ["", "whole"])
+def test_the_infotext_names_the_model_that_knew_the_boxes(studio: LocalStudio, model: str) -> None:
+    pictures(studio, request_of(boxes=layout(model=model)))
+    image = studio.images().images[0]
+    settings = studio.read_settings(studio.image_path(image.id).read_bytes())
+    assert (settings.request, settings.warnings) == (image.request, ())
+    assert json.loads(settings.parameters["GLIGEN"])["model"] == (model or "text")
 
 
 def test_the_model_is_as_it_was_after_boxes(studio: LocalStudio) -> None:

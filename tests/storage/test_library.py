@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import os
 import re
 import threading
@@ -568,6 +569,15 @@ def test_settings_are_read_from_pasted_text(library, add):
     imported = library.read_infotext(record.infotext)
     assert imported.request == record.request
     assert imported.infotext == record.infotext
+
+
+def test_an_infotext_is_told_key_by_key_from_file_and_text(library, add):
+    box = BoxInput(box=Box(x0=0.1, y0=0.4, x1=0.5, y1=0.9), phrase="a red, round ball")
+    record = add(prompt="a ball", negative_prompt="a box", boxes=Boxes(boxes=(box,)))
+    told = library.read_infotext(record.infotext).parameters
+    assert told == library.read_settings(library.image_path(record.id).read_bytes()).parameters
+    assert (told["Prompt"], told["Negative prompt"], told["Size"]) == ("a ball", "a box", "512x512")
+    assert json.loads(told["GLIGEN"])["boxes"][0]["phrase"] == "a red, round ball"
 
 
 # -- order after a crash --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -38,6 +39,7 @@ from studio.api.sdapi.translate import (
     translate_txt2img,
 )
 from studio.core.errors import EaselError, ImageError, InvalidRequest, ResourceError
+from studio.core.events import Log
 from studio.core.geometry import Extent
 from studio.core.jobs import JobState, JobView
 from studio.core.library import ImportedSettings
@@ -180,7 +182,8 @@ def _reply(
         files += detected_maps(job, translation.units, studio, size)
     used = job.request.model
     model = next((each for each in studio.models(ModelKind.CHECKPOINT) if each.id == used), None)
-    return generation_reply(payload, job, records, files, model, translation.warnings)
+    told = (event.message for event in studio.events(job.id, timeout=0) if isinstance(event, Log))
+    return generation_reply(payload, job, records, files, model, [*translation.warnings, *told])
 
 
 def _current_job(studio: Studio) -> JobView | None:
@@ -214,9 +217,22 @@ def _progress_state(job: JobView) -> ProgressState:
     )
 
 
+_SIZE = re.compile(r"(\d+)x(\d+)")
+
+
 def _parameters(settings: ImportedSettings) -> dict[str, str]:
-    """The settings under the names of A1111's infotext, each as text."""
-    request = settings.request
+    """The settings under the names of A1111's infotext, each as text: the usual ones, and all that it tells.
+
+    A size is told as two numbers, as there.
+    """
+    parameters = _usual_parameters(settings.request)
+    for key, value in settings.parameters.items():
+        size = _SIZE.fullmatch(value)
+        parameters |= {f"{key}-1": size[1], f"{key}-2": size[2]} if size else {key: value}
+    return parameters
+
+
+def _usual_parameters(request: GenerateRequest) -> dict[str, str]:
     return {
         "Prompt": request.prompt,
         "Negative prompt": request.negative_prompt,

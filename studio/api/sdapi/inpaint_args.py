@@ -45,8 +45,20 @@ def inpaint_fields(payload: Img2ImgPayload, mask: BlobId | None) -> dict[str, An
     return {"inpaint": inpaint}
 
 
+def inpaint_warnings(payload: Img2ImgPayload) -> tuple[str, ...]:
+    """What is done otherwise than the payload asks."""
+    most, asked = _MOST_BLUR / BLUR_A_SIGMA, _sigma(payload)
+    if not payload.mask or _blur(payload) == round(asked * BLUR_A_SIGMA):
+        return ()
+    return (f"mask_blur was {asked}, and {most:.3g} was taken: the widest blur that Easel has.",)
+
+
 def _blur(payload: Img2ImgPayload) -> int:
-    """The width of the seam. A1111's number is the deviation of a Gaussian, which may differ by direction."""
+    """The width of the seam. A1111's number is the deviation of a Gaussian."""
+    return min(round(_sigma(payload) * BLUR_A_SIGMA), int(_MOST_BLUR))
+
+
+def _sigma(payload: Img2ImgPayload) -> int:
+    """It may differ by direction; the larger one counts."""
     across, down = payload.mask_blur_x, payload.mask_blur_y
-    sigma = max(across, down) if payload.mask_blur is None else payload.mask_blur
-    return min(round(sigma * BLUR_A_SIGMA), int(_MOST_BLUR))
+    return max(across, down) if payload.mask_blur is None else payload.mask_blur

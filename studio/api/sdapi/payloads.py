@@ -91,7 +91,9 @@ class GenerationReply(BaseModel):
         description="files in base64: the pictures, then the maps of ControlNet units with save_detected_map"
     )
     parameters: dict[str, Any] = Field(description="what was asked")
-    info: str = Field(description="JSON: seeds, prompts, infotexts, and `warnings` on what was ignored")
+    info: str = Field(
+        description="JSON: seeds, prompts, infotexts, and `warnings` on what was ignored or went otherwise"
+    )
 
 
 class PngInfoReply(BaseModel):

@@ -20,6 +20,7 @@ from studio.api.errors import invalid_request
 from studio.api.sdapi.controlnet_args import NO_UNITS, SCRIPT, Source, Units
 from studio.api.sdapi.fields import A1111_FIELDS, a1111_field
 from studio.api.sdapi.gligen_args import SCRIPT as GLIGEN_SCRIPT
+from studio.api.sdapi.inpaint_args import inpaint_warnings
 from studio.api.sdapi.names import find_model, find_sampler, find_schedule, find_upscaler, means_own_vae
 from studio.api.sdapi.options import Changes, Options, changed
 from studio.api.sdapi.payloads import GenerationPayload, Img2ImgPayload, Txt2ImgPayload
@@ -296,4 +297,5 @@ def _warnings(payload: GenerationPayload, changes: Changes) -> tuple[str, ...]:
     ignored += [f"override_settings.{name}" for name in changes.ignored]
     if payload.styles:
         ignored.append("styles")
-    return tuple(f"{name[:100]} was ignored: Easel does not have it." for name in ignored)
+    others = inpaint_warnings(payload) if isinstance(payload, Img2ImgPayload) else ()
+    return (*(f"{name[:100]} was ignored: Easel does not have it." for name in ignored), *others)
