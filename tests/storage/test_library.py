@@ -507,6 +507,16 @@ FACTS = (
 )
 
 
+def test_the_model_that_knew_the_boxes_is_no_network_of_the_prompt(settings, database):
+    fact = NetworkFact(id="boxes", kind=ModelKind.GLIGEN, name="Boxes")
+    library = Library(settings, database, lambda name, digits, kind: None)
+    box = BoxInput(box=Box(x0=0.1, y0=0.4, x1=0.5, y1=0.9), phrase="a ball")
+    request = GenerateRequest(seed=1, boxes=Boxes(boxes=(box,)))
+    record = library.add(Image.new("RGB", (8, 8)), request, ModelFacts(networks=(fact,)))
+    imported = library.read_settings(library.image_path(record.id).read_bytes())
+    assert (imported.request, imported.warnings) == (request, ())
+
+
 def test_the_stack_is_restored_from_the_index_and_from_the_file(settings, database):
     here = {"aa" * 32: "water, renamed", "bb" * 32: "cat"}
     library = Library(settings, database, lambda name, digits, kind: here.get(digits))
