@@ -20,6 +20,7 @@ from studio.core.events import (
     Event,
     Failed,
     Finished,
+    Log,
     Preview,
     Progress,
     Queued,
@@ -273,6 +274,9 @@ class JobQueue:
             else:
                 self._store.add_event(active.view.id, numbered)
                 active.durable.append(numbered)
+                if isinstance(numbered, Log):
+                    notes = (*active.view.notes, numbered.message)
+                    active.view = active.view.model_copy(update={"notes": notes})
             self._changed.notify_all()
 
     def _change(self, active: _Active, event: Event, **fields: object) -> None:

@@ -40,6 +40,9 @@ class JobView(Record):
         description="stored pictures outside of the library: control maps, one for each control that is on",
     )
     failure: Failed | None = None
+    notes: tuple[str, ...] = Field(
+        (), description="what its log tells, as sentences: what had no effect, ..."
+    )
     dismissed: bool = Field(False, description="an ended job that nobody wants to see in the queue any more")
 
     @property

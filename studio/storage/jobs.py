@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pydantic import ValidationError
 
 from studio.core.base import BlobId
-from studio.core.events import Event, Failed, event
+from studio.core.events import Event, Failed, Log, event
 from studio.core.jobs import ENDED, JobState, JobView
 from studio.core.requests import InstallRequest, JobRequest, job_request
 from studio.storage.database import Database
@@ -143,6 +143,7 @@ class JobStore:
         except ValidationError:
             return None
         state = JobState(row["state"])
+        events = self.events(row["id"]) if state is not JobState.QUEUED else []
         return JobView(
             id=row["id"],
             state=state,
@@ -152,12 +153,10 @@ class JobStore:
             ended=_datetime(row["ended"]),
             images=tuple(row["images"].split()),
             blobs=tuple(row["blobs"].split()),
-            failure=self._failure(row["id"]) if state in ENDED else None,
+            failure=_last_failure(events) if state in ENDED else None,
+            notes=tuple(one.message for one in events if isinstance(one, Log)),
             dismissed=bool(row["dismissed"]),
         )
-
-    def _failure(self, job_id: str) -> Failed | None:
-        return _last_failure(self.events(job_id))
 
 
 def _last_failure(events: Iterable[Event]) -> Failed | None:

@@ -239,6 +239,18 @@ def test_events_of_an_ended_job_are_still_there_after_a_restart(settings: Settin
     assert list(opened(settings).events("job")) == list(before.events("job"))
 
 
+def test_what_a_job_logs_stays_with_it_after_its_end_and_a_restart(settings: Settings):
+    before = opened(settings)
+    before.submit(REQUEST, job_id="job")
+    _, context = before.take("gpu")
+    context.emit(Log(message="Half way"))
+    context.emit(Log(message="Nearly there"))
+    assert before.job("job").notes == ("Half way", "Nearly there")
+    before.finish("job", Made(("image",)))
+    for queue in (before, opened(settings)):
+        assert queue.job("job").notes == queue.jobs()[0].notes == ("Half way", "Nearly there")
+
+
 def test_an_event_wakes_a_waiting_reader(queue: JobQueue):
     queue.submit(REQUEST, job_id="job")
     _, context = queue.take("gpu")

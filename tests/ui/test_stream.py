@@ -1,10 +1,14 @@
 """What a browser sees of the queue."""
 
+from dataclasses import replace
+
 import pytest
 
 from studio.core.errors import NumericalError, OutOfMemory
 from studio.core.jobs import JobState
 from studio.core.requests import GenerateRequest, InstallRequest
+from ui.components.before_after import before_after_html
+from ui.components.box_words import box_result_html
 from ui.components.queue import queue_html
 from ui.components.stage import activity, stage_html
 from ui.stream import (
@@ -168,3 +172,13 @@ def test_only_what_changed_is_sent():
     assert updates == {"a": "one", "b": "two"}
     words["b"] = "three"
     assert changed_parts(parts, Session(), seen)[0] == {"b": "three"}
+
+
+@pytest.mark.parametrize("html", [stage_html, before_after_html, box_result_html])
+def test_what_a_job_has_to_say_stands_beside_its_pictures(studio, html):
+    job, session = started(studio, steps=1)
+    finish(studio, job)
+    sight = look(studio, session)
+    assert "<ul>" not in html(sight)
+    told = sight.job.model_copy(update={"notes": ("Box 2 has no effect.", "<b>Half</b> the layers fit.")})
+    assert "<ul><li>Box 2 has no effect.</li><li>&lt;b&gt;Half" in html(replace(sight, job=told))

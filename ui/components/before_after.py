@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studio.core.library import ImageRecord
 from ui.components.buttons import action_button, action_link
-from ui.components.stage import canvas_html, doing_html
+from ui.components.stage import canvas_html, doing_html, job_notes_html
 from ui.links import blob_url, image_url
 from ui.stream import JobSight
 from ui.words import esc
@@ -26,7 +26,7 @@ def before_after_html(sight: JobSight, ready: bool = True) -> str:
         f'<section class="stage before-after" data-job="{esc(job.id if job else "")}" '
         f'data-state="{esc(job.state if job else "")}" data-sides="{_sides(result)}" aria-label="Result">'
         f'<div class="canvas-frame">{body}<div class="doing">{doing_html(sight, ready)}</div></div>'
-        f"{_toolbar(result)}</section>"
+        f"{job_notes_html(job)}{_toolbar(result)}</section>"
     )
 
 

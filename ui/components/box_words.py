@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from studio.core.boxes import Boxes
 from studio.core.jobs import JobState
 from ui.components.buttons import action_button
-from ui.components.stage import doing_html
+from ui.components.stage import doing_html, job_notes_html
 from ui.links import image_url
 from ui.stream import JobSight
 from ui.words import counted, esc
@@ -65,7 +65,7 @@ def box_result_html(sight: JobSight, ready: bool = True) -> str:
     """What the job is doing, and for `box_result.js` the picture to show beneath the boxes."""
     quiet = sight.job is None or sight.job.state is JobState.FINISHED
     doing = _HELP if quiet else doing_html(sight, ready)
-    return f'<div class="doing">{doing}</div>{_seen(sight)}'
+    return f'<div class="doing">{doing}</div>{job_notes_html(sight.job)}{_seen(sight)}'
 
 
 def _seen(sight: JobSight) -> str:

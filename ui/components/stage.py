@@ -38,7 +38,7 @@ def stage_html(sight: JobSight, ready: bool = True) -> str:
         f'<section class="stage" data-job="{esc(job.id if job else "")}" aria-label="Picture">'
         f'<div class="canvas-frame"><figure class="canvas">{canvas_html(sight)}</figure>'
         f'<div class="doing">{doing_html(sight, ready)}</div></div>'
-        f"{_results(sight.images)}</section>"
+        f"{job_notes_html(job)}{_results(sight.images)}</section>"
     )
 
 
@@ -71,6 +71,15 @@ def doing_html(sight: JobSight, ready: bool) -> str:
         f'{_bar(job.progress)}<p class="line"><span>{esc(activity(job, ready))}{more}</span>'
         f"{action_button('cancel', 'Cancel', 'Stop this job (Esc)', id=job.id)}</p>"
     )
+
+
+def job_notes_html(job: JobView | None) -> str:
+    """What a person should know of how the job went, beside its pictures; empty where there is nothing."""
+    if job is None or not job.notes:
+        return ""
+    role = "status" if job.is_over else "note"  # said aloud once, not at each look at a running job
+    points = "".join(f"<li>{esc(note)}</li>" for note in job.notes)
+    return f'<div class="notice" role="{role}"><ul>{points}</ul></div>'
 
 
 def _ending(job: JobView) -> str:
