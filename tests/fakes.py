@@ -657,6 +657,8 @@ class FakeStudio:
             job.events.append(event.model_copy(update={"number": job.count}))
             if isinstance(event, Progress):
                 job.view = job.view.model_copy(update={"progress": event, "seconds_left": event.seconds_left})
+            if isinstance(event, Log):
+                job.view = job.view.model_copy(update={"notes": (*job.view.notes, event.message)})
             self._changed.notify_all()
 
     def _end(self, job: _Job, state: JobState, event: Event, images: tuple[str, ...] = ()) -> None:

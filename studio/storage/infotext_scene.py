@@ -20,7 +20,8 @@ from studio.core.boxes import MAX_BOXES, Boxes, BoxInput
 from studio.core.inpaint import BLUR_A_SIGMA, Inpaint, InpaintArea, MaskedContent
 from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest
-from studio.storage.draft import Draft, storable
+from studio.core.texts import storable
+from studio.storage.draft import Draft
 from studio.storage.stack_reading import ResolveModel
 from studio.storage.stack_text import NetworkFact, number
 

@@ -39,7 +39,6 @@ from studio.api.sdapi.translate import (
     translate_txt2img,
 )
 from studio.core.errors import EaselError, ImageError, InvalidRequest, ResourceError
-from studio.core.events import Log
 from studio.core.geometry import Extent
 from studio.core.jobs import JobState, JobView
 from studio.core.library import ImportedSettings
@@ -182,8 +181,7 @@ def _reply(
         files += detected_maps(job, translation.units, studio, size)
     used = job.request.model
     model = next((each for each in studio.models(ModelKind.CHECKPOINT) if each.id == used), None)
-    told = (event.message for event in studio.events(job.id, timeout=0) if isinstance(event, Log))
-    return generation_reply(payload, job, records, files, model, [*translation.warnings, *told])
+    return generation_reply(payload, job, records, files, model, [*translation.warnings, *job.notes])
 
 
 def _current_job(studio: Studio) -> JobView | None:
