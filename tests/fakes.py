@@ -509,7 +509,9 @@ class FakeStudio:
     def unload_models(self) -> None:
         self._components = ()
 
-    def count_tokens(self, prompt: str, model_id: ModelId = "") -> TokenCount | None:
+    def count_tokens(
+        self, prompt: str, model_id: ModelId = "", loras: Sequence[ModelId] = ()
+    ) -> TokenCount | None:
         if not self.ready:
             return None
         _check_brackets(prompt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
@@ -33,7 +34,7 @@ from studio.diffusion.generate import FinishedPicture
 from studio.diffusion.inpaint_scene import InpaintScene, make_scene
 from studio.diffusion.plan import GeneratePlan, plan
 from studio.diffusion.plan_networks import plan_words
-from studio.diffusion.plan_stack import PlannedLora
+from studio.diffusion.plan_stack import PlannedLora, tagged_loras
 from studio.diffusion.prompt import parse_prompt
 from studio.models.catalogue import ModelCatalogue
 from studio.models.components import Checkpoint, ComponentRef, components_of, one_a_role
@@ -118,8 +119,13 @@ class Engine:
             }
         )
 
-    def count_tokens(self, prompt: str, model_id: ModelId) -> TokenCount | None:
+    def count_tokens(
+        self, prompt: str, model_id: ModelId, loras: Sequence[ModelId] = ()
+    ) -> TokenCount | None:
         """How much of the window `prompt` takes; None where the model's tokenizer is not at hand.
+
+        Args:
+            loras: that are on beside those of the prompt's own tags.
 
         Raises: PromptError.
         """
@@ -131,13 +137,21 @@ class Engine:
             tokenizer = self.manager.tokenizer(words)
         except EaselError:
             return None
-        return count_tokens(tokenizer, prompt, self._words(prompt, checkpoint))
+        return count_tokens(tokenizer, prompt, self._words(prompt, checkpoint, loras))
 
-    def _words(self, prompt: str, checkpoint: Checkpoint) -> LearnedWords:
+    def _words(self, prompt: str, checkpoint: Checkpoint, loras: Sequence[ModelId]) -> LearnedWords:
         """The textual inversions that `prompt` names; none where one of them would be refused."""
         installed = self._catalogue.models(ModelKind.EMBEDDING)
         try:
-            words = plan_words({"prompt": parse_prompt(prompt)}, [COUNTED_STEPS], checkpoint.info, installed)
+            parsed = parse_prompt(prompt)
+            stack = (self._catalogue.find(model_id) for model_id in loras)
+            words = plan_words(
+                {"prompt": parsed},
+                [COUNTED_STEPS],
+                checkpoint.info,
+                installed,
+                loras=[*stack, *tagged_loras(parsed, checkpoint.info, self._catalogue)],
+            )
             found = find_networks(self._catalogue, checkpoint, words).embeddings
         except EaselError:
             return NO_WORDS

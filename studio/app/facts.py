@@ -45,7 +45,8 @@ def _used(planned: GeneratePlan) -> Iterator[tuple[str, ModelInfo]]:
     for each in stack:
         yield each.entry.model, each.model
     for embedding in planned.words.embeddings:
-        yield embedding.model.id, embedding.model
+        if not embedding.word:  # else it is a part of a LoRA, which is told already
+            yield embedding.model.id, embedding.model
     if planned.boxes:
         yield planned.boxes.model.id, planned.boxes.model
 

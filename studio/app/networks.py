@@ -10,6 +10,7 @@ from studio.adapters.embedding import Embedding, read_embedding
 from studio.adapters.hypernetwork import Hypernetwork
 from studio.core.errors import EaselError, InvalidRequest
 from studio.diffusion.plan_networks import PlannedEmbedding, PlannedHypernetwork, PlannedWords
+from studio.models.bundled_words import bundled_header, bundled_tensors
 from studio.models.components import Checkpoint, ComponentRef, Shelf, one_a_role
 from studio.models.embedding_file import EmbeddingShape, embedding_shape
 from studio.models.hypernetwork_file import HypernetworkLayers, hypernetwork_layers
@@ -30,7 +31,12 @@ class FoundEmbedding:
         """Raises: CorruptFile: NaN, with the prompt's field."""
         with _at_field(self.planned.field):
             file = lease.peek(self.ref.role)
-            return read_embedding(file.tensors, self.planned.model.name, self.ref.digest)
+            word, tensors = self.planned.word, file.tensors
+            if not word:
+                return read_embedding(tensors, self.planned.title, self.ref.digest)
+            return read_embedding(
+                bundled_tensors(tensors, word), self.planned.title, f"{self.ref.digest}/{word}"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,9 @@ class Networks:
 
     @property
     def refs(self) -> tuple[ComponentRef, ...]:
-        """What to borrow, each once."""
-        return one_a_role([*(one.ref for one in self.embeddings), *(one.ref for one in self.hypernetworks)])
+        """What to borrow, each once, but for LoRAs, which are borrowed anyway."""
+        embeddings = (one.ref for one in self.embeddings if not one.planned.word)
+        return one_a_role([*embeddings, *(one.ref for one in self.hypernetworks)])
 
 
 def find_networks(
@@ -87,7 +94,10 @@ def find_networks(
 def _embedding(shelf: Shelf, planned: PlannedEmbedding) -> FoundEmbedding:
     with _at_field(planned.field):
         ref = tensor_file_of(shelf, planned.model)
-        return FoundEmbedding(planned, ref, embedding_shape(read_header(ref.path), planned.model.name))
+        header = read_header(ref.path)
+        if planned.word:
+            header = bundled_header(header, planned.word)
+        return FoundEmbedding(planned, ref, embedding_shape(header, planned.title))
 
 
 def _hypernetwork(shelf: Shelf, planned: PlannedHypernetwork, checkpoint: Checkpoint) -> FoundHypernetwork:
@@ -118,7 +128,7 @@ def _text_widths(checkpoint: Checkpoint) -> tuple[int, ...]:
 def _note(found: FoundEmbedding, widths: tuple[int, ...]) -> str:
     has, needs = (" and ".join(map(str, numbers)) for numbers in (found.shape.widths, widths))
     return (
-        f"The vectors of the textual inversion {found.planned.model.name} are {has} wide, but this model "
+        f"The vectors of the textual inversion {found.planned.title} are {has} wide, but this model "
         f"needs {needs}: its name is read as plain text."
     )
 

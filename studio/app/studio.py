@@ -254,8 +254,10 @@ class LocalStudio:
         if self._ready:
             self._engine.result().manager.unload()
 
-    def count_tokens(self, prompt: str, model_id: ModelId = "") -> TokenCount | None:
-        return self._engine.result().count_tokens(prompt, model_id) if self._ready else None
+    def count_tokens(
+        self, prompt: str, model_id: ModelId = "", loras: Sequence[ModelId] = ()
+    ) -> TokenCount | None:
+        return self._engine.result().count_tokens(prompt, model_id, loras) if self._ready else None
 
     def network_tags(self, prompt: str) -> PromptNetworks:
         return networks_in(prompt, partial(the_one_named, models=self._catalogue))

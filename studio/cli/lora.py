@@ -88,6 +88,7 @@ def merge(
     with _progress("Merging") as each:
         result = merged(weighted, model, to, each)
     comment = "merged: " + _list(weighted)
+    _tell_left_out(files, paths)
     _save(place, result, model, comment, [files.metadata(path) for path in paths], target)
 
 
@@ -118,6 +119,7 @@ def resize(
     with _progress("Resizing") as each:
         result = resized(files.read(path, model), model, to, each)
     comment = f"resized: {path.stem} to {smaller.title}"
+    _tell_left_out(files, [path])
     _save(place, result, model, comment, [files.metadata(path)], target)
 
 
@@ -178,7 +180,15 @@ def _merge_into(
     with writing_explained(place), _progress("Merging") as each, via(place) as temporary:
         bake(checkpoint, weighted, temporary, each)
     typer.echo(f"{checkpoint.info.name} with {_list(weighted)} in it", err=True)
+    _tell_left_out(files, paths)
     typer.echo(place)
+
+
+def _tell_left_out(files: Files, paths: Sequence[Path]) -> None:
+    """Textual inversions that lie in the sources stay there."""
+    for path in paths:
+        if words := files.bundled_words(path):
+            typer.echo(f"Without the words that {path.name} defines: {', '.join(words)}", err=True)
 
 
 def _list(weighted: list[Weighted]) -> str:

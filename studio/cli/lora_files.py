@@ -79,6 +79,13 @@ class Files:
 
         return dict(read_header(path).metadata) if path.suffix.lower() == SAFETENSORS else {}
 
+    def bundled_words(self, path: Path) -> tuple[str, ...]:
+        """Names of textual inversions in the file."""
+        from studio.models.bundled_words import bundled_words
+        from studio.models.safe import read_header
+
+        return bundled_words(read_header(path).tensors)
+
     def facts(self, path: Path, base: str) -> dict[str, object]:
         """All that `easel lora info` tells, the last row being why it cannot be applied, if so."""
         from studio.models.describe import card_of

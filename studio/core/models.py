@@ -88,6 +88,9 @@ class ModelInfo(Record):
     base: str = Field("", description="what a network was trained on, in its maker's words")
     rank: int | None = Field(None, ge=1, description="of a LoRA; None where it differs by layer")
     alpha: float | None = Field(None, description="of a LoRA, where its metadata tells")
+    bundled_words: tuple[str, ...] = Field(
+        (), description="of a LoRA: textual inversions in its file, which prompts call by name while it is on"
+    )
     vectors: int | None = Field(None, ge=1, description="of an embedding: tokens that it takes in a prompt")
     network_hash: str = Field(
         "", description="hex, by which infotexts name a LoRA, embedding or hypernetwork; empty until computed"

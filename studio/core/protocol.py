@@ -137,8 +137,16 @@ class Models(Protocol):
     def unload_models(self) -> None:
         """Free all memory that cached models take, once no job uses them."""
 
-    def count_tokens(self, prompt: str, model_id: ModelId = "") -> TokenCount | None:
-        """None while the tokenizer is not at hand. Raises: PromptError."""
+    def count_tokens(
+        self, prompt: str, model_id: ModelId = "", loras: Sequence[ModelId] = ()
+    ) -> TokenCount | None:
+        """None while the tokenizer is not at hand.
+
+        Args:
+            loras: those in the stack that are on; words of the prompt may be defined in their files.
+
+        Raises: PromptError.
+        """
 
     def network_tags(self, prompt: str) -> PromptNetworks:
         """The prompt's tags as entries of the stack."""

@@ -106,13 +106,14 @@ def plan(request: GenerateRequest, models: NetworkLookup) -> GeneratePlan:
     for part in filter(None, (first, hires)):
         _check_batch(request, part.extent)
     boxes = plan_boxes(request, checkpoint, models)
+    loras = plan_loras(request, prompt, checkpoint, models)
     return GeneratePlan(
         request,
         checkpoint,
         _vae(request, checkpoint, models),
         first,
         hires,
-        loras=plan_loras(request, prompt, checkpoint, models),
+        loras=loras,
         hypernetworks=plan_hypernetworks(request, prompt, checkpoint, models),
         words=plan_words(
             {"prompt": prompt, "negative_prompt": negative},
@@ -120,6 +121,7 @@ def plan(request: GenerateRequest, models: NetworkLookup) -> GeneratePlan:
             checkpoint,
             models.models(ModelKind.EMBEDDING),
             boxes.phrases if boxes else {},
+            [lora.model for lora in loras],
         ),
         controls=plan_controls(request, checkpoint, models.find),
         image_prompts=plan_image_prompts(request, checkpoint, models.find),

@@ -25,9 +25,17 @@ class PlannedHypernetwork(PlannedNetwork):
 class PlannedEmbedding(PlannedNetwork):
     """A textual inversion whose name stands in a prompt; its field is the first prompt that names it."""
 
+    word: str = ""
+    """Its name in the file of a LoRA, where it lies in one."""
+
+    @property
+    def title(self) -> str:
+        """For sentences."""
+        return f"{self.word} (in {self.model.name})" if self.word else self.model.name
+
     @property
     def name(self) -> str:
-        return spelling(self.model.name)
+        return spelling(self.word or self.model.name)
 
 
 @dataclass(frozen=True)
@@ -69,16 +77,19 @@ def plan_words(
     checkpoint: ModelInfo,
     installed: Iterable[ModelInfo],
     phrases: Mapping[str, str] = NO_PHRASES,
+    loras: Iterable[ModelInfo] = (),
 ) -> PlannedWords:
     """The textual inversions that the prompts and phrases name.
 
-    As in AUTOMATIC1111, the name of one for another family is plain text.
+    As in AUTOMATIC1111, the name of one for another family is plain text, and of several that have one name
+    that of the embeddings folder is meant, then that of the first LoRA.
 
     Args:
         prompts: by field.
         passes: the steps of each.
         installed: all textual inversions.
         phrases: texts by field that are read as they stand, without a prompt's grammar.
+        loras: those that are on; their files may hold textual inversions.
 
     Raises: InvalidRequest: two files have the name, or the file cannot be used.
     """
@@ -88,12 +99,34 @@ def plan_words(
     texts = {field: list(_texts(prompt, passes)) for field, prompt in prompts.items()}
     texts |= {field: [((Span(phrase),),)] for field, phrase in phrases.items()}
     fitting = {name: [i for i in infos if is_of_family(i, checkpoint)] for name, infos in by_name.items()}
-    used = _named(texts, (name for name, infos in fitting.items() if infos))
-    others = _named(texts, by_name).keys() - used.keys()
-    return PlannedWords(
-        tuple(PlannedEmbedding(_only(name, fitting[name], field), field) for name, field in used.items()),
-        tuple(_note(by_name[name][0], checkpoint) for name in sorted(others) if not fitting[name]),
+    bundled = [(spelling(word), word, info) for info in loras for word in info.bundled_words]
+    used = _named(
+        texts, {name for name, infos in fitting.items() if infos} | {name for name, _, _ in bundled}
     )
+    others = _named(texts, by_name).keys() - used.keys()
+    embeddings = tuple(
+        PlannedEmbedding(_only(name, fitting[name], field), field)
+        if fitting.get(name)
+        else next(PlannedEmbedding(info, field, word) for known, word, info in bundled if known == name)
+        for name, field in used.items()
+    )
+    return PlannedWords(
+        embeddings,
+        (
+            *(_note(by_name[name][0], checkpoint) for name in sorted(others) if not fitting[name]),
+            *_hidden(bundled, {one.name: one for one in embeddings}),
+        ),
+    )
+
+
+def _hidden(
+    bundled: Iterable[tuple[str, str, ModelInfo]], used: Mapping[str, PlannedEmbedding]
+) -> Iterator[str]:
+    """A sentence for each textual inversion in a LoRA whose name means another one."""
+    for name, word, info in dict.fromkeys(bundled):
+        meant = used.get(name)
+        if meant is not None and (meant.model.id, meant.word) != (info.id, word):
+            yield f"The word {word!r} means the textual inversion {meant.title}, not the one in {info.name}."
 
 
 def _texts(prompt: ParsedPrompt, passes: Sequence[int]) -> Iterator[tuple[Segment, ...]]:

@@ -71,6 +71,12 @@ def plan_loras(
     )
 
 
+def tagged_loras(prompt: ParsedPrompt, checkpoint: ModelInfo, models: NetworkLookup) -> tuple[ModelInfo, ...]:
+    """Those that the tags of a prompt put on. Raises: PromptError, with the position."""
+    tags = (tag for tag in prompt.tags if isinstance(tag, LoraTag))
+    return tuple(info for info, _ in Fitting(ModelKind.LORA, checkpoint, models).tagged(tags))
+
+
 def _entry(info: ModelInfo, tag: LoraTag) -> LoraInput:
     return LoraInput(model=info.id, weight=tag.unet, text_encoder_weight=tag.text_encoder)
 

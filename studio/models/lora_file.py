@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 from studio.core.errors import CorruptFile, UnknownFile
+from studio.models.bundled_words import BUNDLED
 from studio.models.weights import Header
 
 _PARAMETER = re.compile(
@@ -22,8 +23,6 @@ _PARAMETER = re.compile(
     r")"
 )
 _PEFT_PARTS = {"A": "down", "B": "up"}
-_BUNDLED = "bundle_emb."
-"""Before the names of embeddings that lie in a LoRA's file."""
 
 _GET_IT_AGAIN = "The file is damaged; download or copy it again."
 
@@ -44,7 +43,7 @@ def lora_layers(tensors: Iterable[str], name: str) -> dict[str, dict[str, str]]:
     """
     layers: dict[str, dict[str, str]] = {}
     for key in tensors:
-        if key.startswith(_BUNDLED):
+        if key.startswith(BUNDLED):
             continue
         match = _PARAMETER.fullmatch(key)
         if match is None:

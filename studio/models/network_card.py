@@ -20,6 +20,7 @@ from typing import Any
 
 from studio.core.errors import CorruptFile, EaselError
 from studio.core.models import Family, ModelKind
+from studio.models.bundled_words import bundled_words
 from studio.models.configs import Config
 from studio.models.distilled import hint_for
 from studio.models.embedding_file import embedding_shape
@@ -49,9 +50,11 @@ def network_card(path: Path, kind: ModelKind, name: str, header: Header) -> dict
     sidecar, site, made = read_sidecar(path), _site_sidecar(path), header.metadata
     alias = clean(made.get("ss_output_name"), MAX_LINE)
     described = sidecar.get("description") or _without_markup(site.get("description"))
+    bundled = _bundled_words(kind, header)
+    triggers = _trigger_words(kind, name, sidecar, site, made)
     return {
         "alias": alias if alias != name else "",
-        "trigger_words": _trigger_words(kind, name, sidecar, site, made),
+        "trigger_words": tuple(dict.fromkeys((*bundled, *triggers)))[:MAX_WORDS],
         "negative_text": clean(sidecar.get("negative text"), MAX_TEXT),
         "preferred_weight": _number(sidecar.get("preferred weight"), 10) or None,
         "notes": clean(sidecar.get("notes"), MAX_TEXT),
@@ -60,6 +63,7 @@ def network_card(path: Path, kind: ModelKind, name: str, header: Header) -> dict
         "base": _base(sidecar, site, made),
         "rank": _rank(header) if kind is ModelKind.LORA else None,
         "alpha": _number(made.get("ss_network_alpha"), 1e6) if kind is ModelKind.LORA else None,
+        "bundled_words": bundled,
         "vectors": _vectors(header) if kind is ModelKind.EMBEDDING else None,
         "network_hash": _told_hash(made),
         "suggests": hint_for(name, alias, clean(made.get("modelspec.title"), MAX_LINE))
@@ -128,6 +132,12 @@ def _trigger_words(
         _frequent_tags(made.get("ss_tag_frequency", "")),
     )
     return next(filter(None, map(_words, sources)), ())
+
+
+def _bundled_words(kind: ModelKind, header: Header) -> tuple[str, ...]:
+    """Names of textual inversions in a LoRA's file, but for those that cannot be shown as they are."""
+    words = bundled_words(header.tensors) if kind is ModelKind.LORA else ()
+    return tuple(word for word in words if word == clean(word, MAX_WORD))
 
 
 def _words(phrases: Iterable[str]) -> tuple[str, ...]:

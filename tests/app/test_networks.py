@@ -12,13 +12,14 @@ import torch
 from PIL import Image, ImageChops
 
 from studio.app.studio import LocalStudio, build_studio
-from studio.core.conditions import HypernetworkInput
+from studio.core.conditions import HypernetworkInput, LoraInput
 from studio.core.errors import InvalidRequest
 from studio.core.events import Event, Failed, Finished, Log
 from studio.core.requests import GenerateRequest
 from studio.core.samplers import Sampler
 from studio.core.settings import Precision, Settings
 from tests import tiny
+from tests.adapters import loras
 from tests.adapters.networks import make_nets, write_embedding, write_hypernetwork
 
 REQUEST = GenerateRequest(
@@ -50,9 +51,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_hypernetwork(nets / "ink.pt", make_nets((32, 64), activation=None, seed=2))
     write_hypernetwork(nets / "narrow-ink.pt", make_nets((24, 48)))
     write_hypernetwork(nets / "odd.pt", make_nets((32,)), activation_func="glu")
+    write_bundle(folder / "bundle.safetensors", zork=torch.load(words / "style.pt")["string_to_param"]["*"])
+    write_bundle(folder / "other.safetensors", zork=torch.randn(4, 32), style=torch.randn(4, 32))
+    write_bundle(
+        folder / "bad-bundle.safetensors", zork=torch.full((2, 32), torch.nan), wide=torch.randn(1, 768)
+    )
     nan = {"linear.0.weight": torch.full((32, 32), torch.nan), "linear.0.bias": torch.ones(32)}
     torch.save({32: (nan, nan), "layer_structure": [1, 1]}, nets / "nan.pt")
     return folder
+
+
+def write_bundle(file: Path, **words: torch.Tensor) -> None:
+    """A LoRA, and textual inversions in the same file."""
+    layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    pair = {f"{layer}.lora_up.weight": torch.ones(64, 4), f"{layer}.lora_down.weight": torch.ones(4, 64)}
+    loras.write(file, pair | {f"bundle_emb.{word}.string_to_param.*": each for word, each in words.items()})
 
 
 @pytest.fixture
@@ -113,6 +126,72 @@ def test_tokens_are_counted_with_their_vectors(studio: LocalStudio):
         text: studio.count_tokens(text, "tiny").tokens for text in ("a Style ball", "pair", "a broken ball")
     }
     assert counts == {"a Style ball": 6, "pair": len("pair"), "a broken ball": 4}
+
+
+def bundle(name: str, **changes: Any) -> dict[str, Any]:
+    """The words in a LoRA's file, without what it does to the model."""
+    return {"loras": (LoraInput(model=name, weight=0, **changes),)}
+
+
+def test_a_word_in_a_loras_file_is_one_of_the_embeddings_folder_while_the_lora_is_on(studio: LocalStudio):
+    plain = picture(studio, prompt="a red ball, zork")
+    installed = picture(studio, prompt="a red ball, style")
+    for on in (
+        {"prompt": "a red ball, ZORK<lora:bundle:0>"},
+        {"prompt": "a red ball, zork"} | bundle("bundle"),
+    ):
+        assert not ImageChops.difference(picture(studio, **on), installed).getbbox()
+    assert differ(picture(studio, prompt="a red ball, zork", **bundle("other")), installed)
+    assert differ(
+        picture(studio, prompt="a red ball", negative_prompt="zork", **bundle("other")), picture(studio)
+    )
+    for off in ({}, bundle("bundle", enabled=False)):
+        assert not ImageChops.difference(picture(studio, prompt="a red ball, zork", **off), plain).getbbox()
+
+
+def test_the_file_of_a_lora_that_defines_a_word_is_given_back(studio: LocalStudio):
+    picture(studio, prompt="zork", **bundle("bundle"))
+    assert "lora:bundle" in {part.role for part in studio.status().components}
+    studio.unload_models()
+    assert studio.status().components == ()
+
+
+def test_of_words_of_one_name_the_embeddings_folder_goes_first_and_then_the_first_lora(studio: LocalStudio):
+    both = {"loras": (*bundle("bundle")["loras"], *bundle("other")["loras"])}
+    events = run(studio, prompt="style, zork", **both)
+    assert isinstance(events[-1], Finished)
+    assert {event.message for event in events if isinstance(event, Log)} == {
+        "The word 'zork' means the textual inversion zork (in bundle), not the one in other.",
+        "The word 'style' means the textual inversion style, not the one in other.",
+    }
+
+
+@pytest.mark.parametrize(("prompt", "field"), [("a zork", "prompt"), ("", "negative_prompt")])
+def test_a_broken_word_in_a_loras_file_is_told_where_it_is_said(studio: LocalStudio, prompt: str, field: str):
+    changes = {"prompt": prompt, "negative_prompt": "" if prompt else "zork"}
+    failed = run(studio, **changes, **bundle("bad-bundle"))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.field == field
+    assert "zork (in bad-bundle) is broken" in failed.message
+    assert isinstance(run(studio, **bundle("bad-bundle"))[-1], Finished)
+
+
+def test_a_word_in_a_loras_file_for_another_model_is_plain_text(studio: LocalStudio):
+    notes = [
+        event.message
+        for event in run(studio, prompt="wide", **bundle("bad-bundle"))
+        if isinstance(event, Log)
+    ]
+    (note,) = notes
+    assert note.startswith("The vectors of the textual inversion wide (in bad-bundle) are 768 wide")
+    assert "needs 32" in note
+
+
+def test_tokens_are_counted_with_the_words_in_loras_files(studio: LocalStudio):
+    picture(studio)
+    assert studio.count_tokens("a zork", "tiny").tokens == 1 + len("zork")
+    assert studio.count_tokens("a zork", "tiny", ["bundle"]).tokens == 1 + 4
+    assert studio.count_tokens("a zork<lora:bundle:1>", "tiny").tokens == 1 + 4
 
 
 @pytest.mark.parametrize(("name", "says"), [("pair", "SDXL"), ("narrow", "24.*needs 32")])

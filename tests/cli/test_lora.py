@@ -105,6 +105,18 @@ def test_merged_files_are_the_weighted_sum(here: Path):
     assert open_weights([new]).header.metadata["ss_training_comment"] == "merged: anna (0.8), ink (-0.5)"
 
 
+def test_words_that_stay_in_a_file_are_told(here: Path):
+    weights = open_weights([here / "anna.safetensors"])
+    tensors = {name: weights[name] for name in weights} | {"bundle_emb.zork.emb_params": torch.ones(2, 768)}
+    file = loras.write(here / "bundle.safetensors", tensors)
+    info = [line.split() for line in easel("info", file).stdout.splitlines()]
+    assert ["bundled", "words", "zork"] in info
+    for command in (("merge", file, here / "ink.safetensors"), ("resize", file, "--rank", 2)):
+        answer = easel(*command)
+        assert "Without the words that bundle.safetensors defines: zork" in answer.stderr
+        assert not any("zork" in name for name in open_weights([Path(answer.stdout.strip())]))
+
+
 def test_nothing_is_ever_overwritten(here: Path):
     anna = here / "anna.safetensors"
     before = anna.read_bytes()

@@ -72,6 +72,16 @@ def test_what_a_training_program_wrote_is_on_the_card(models, catalogue):
     assert (card.author, card.licence, card.description) == ("Ada", "CC0-1.0", "A friend.")
 
 
+def test_words_in_a_loras_file_go_before_its_trigger_words(models, catalogue):
+    words = {f"bundle_emb.{word}.string_to_param.*": (2, 768) for word in ("zork", "zork neg", "od\x07d")}
+    told = {"modelspec.trigger_phrase": "anna, zork"}
+    write_sparse(models / "Lora" / "anna.safetensors", LORA | words | {"bundle_emb.empty": (1,)}, told)
+    card = catalogue().find("anna")
+    assert card.usable
+    assert card.bundled_words == ("zork", "zork neg")
+    assert card.trigger_words == ("zork", "zork neg", "anna")
+
+
 def test_what_a_person_wrote_goes_first(models, catalogue):
     file = lora(models, modelspec__trigger_phrase="from the file", ss_base_model_version="sd_v1")
     beside(file, ".civitai.info", {"trainedWords": ["from, the site"], "description": "<p>a &amp; b</p>"})

@@ -15,6 +15,7 @@ from studio.core.geometry import Extent
 from studio.core.protocol import Studio, TokenCount
 from studio.core.requests import GenerateRequest
 from studio.core.samplers import Sampler, Schedule, schedules_for
+from ui.components.entries import drafts
 from ui.components.notice import deleted_html
 from ui.components.stage import stage_html
 from ui.components.tokens import tokens_html
@@ -112,8 +113,10 @@ class GenerateTab(GenerateLayout):
         for text, count in ((self.prompt, self.tokens), (self.negative_prompt, self.negative_tokens)):
             wiring.poll(
                 wiring.turn([text.change, self._stack.model.change]),
-                lambda text, model_id, count=count: {count: tokens_html(self._count(text, model_id))},
-                [text, self._stack.model],
+                lambda text, model_id, loras, count=count: {
+                    count: tokens_html(self._count(text, model_id, loras))
+                },
+                [text, self._stack.model, self._stack.entries["loras"]],
                 [count],
             )
 
@@ -255,7 +258,8 @@ class GenerateTab(GenerateLayout):
         value = schedule if schedule in choices else str(Schedule.AUTOMATIC)
         return {self.schedule: gr.update(choices=choices, value=value)}
 
-    def _count(self, prompt: str, model_id: str) -> TokenCount | None:
+    def _count(self, prompt: str, model_id: str, loras: str) -> TokenCount | None:
+        on = [draft.model for draft in drafts("loras", loras) if draft.value("enabled")]
         with suppress(EaselError):  # a half-typed bracket is no reason to complain while a person types
-            return self._studio.count_tokens(prompt, model_id)
+            return self._studio.count_tokens(prompt, model_id, on)
         return None
