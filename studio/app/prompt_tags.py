@@ -50,6 +50,9 @@ def _entry(tag: NetworkTag, find: Find) -> LoraInput | HypernetworkInput:
 _GONE = "\N{OBJECT REPLACEMENT CHARACTER}"
 """Stands where a tag was, until the gap is closed."""
 
+_GAP = re.compile(rf"(?<![\s,])[\s,]*{_GONE}[\s,{_GONE}]*")
+"""Begins where spaces and commas do, and nowhere among them: a long run of them is looked through once."""
+
 
 def _closed(prompt: str) -> str:
     """The prompt without its gaps: what stood around a tag is joined as it was, by a comma or a space."""
@@ -58,4 +61,4 @@ def _closed(prompt: str) -> str:
         at_end = gap.start() == 0 or gap.end() == len(prompt)
         return "" if at_end else ", " if "," in gap[0] else " "
 
-    return re.sub(rf"[\s,]*{_GONE}[\s,{_GONE}]*", joint, prompt)
+    return _GAP.sub(joint, prompt)

@@ -18,7 +18,6 @@ from studio.core.refused_modules import IMAGE_PROMPT_MODULE
 from studio.core.requests import GenerateRequest
 
 _UNIT = re.compile(r"ControlNet \d{1,3}")
-_PAIR = re.compile(r"\s*([A-Za-z][\w ]*):\s*([^,]*)(?:,|$)")
 _MAX_SHOWN = 80
 
 
@@ -58,7 +57,13 @@ def take_control_fields(fields: MutableMapping[str, str]) -> tuple[str, ...]:
     Returns: a sentence for each, on what would have to be set again: the maps are in no infotext.
     """
     keys = [key for key in fields if _UNIT.fullmatch(key)]
-    return tuple(_sentence(key, dict(_PAIR.findall(fields.pop(key)))) for key in keys)
+    return tuple(_sentence(key, _pairs(fields.pop(key))) for key in keys)
+
+
+def _pairs(unit: str) -> dict[str, str]:
+    """`Module: canny, Weight: 1.0` taken apart."""
+    pairs = (pair.partition(":") for pair in unit.split(","))
+    return {key.strip(): value.strip() for key, colon, value in pairs if colon}
 
 
 def _sentence(key: str, unit: Mapping[str, str]) -> str:

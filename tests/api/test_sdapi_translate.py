@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from studio.api.sdapi.names import SAMPLER_ALIASES, SCHEDULE_NAMES, find_model, find_sampler, find_schedule
@@ -292,3 +294,10 @@ def test_changed_options_tell_what_became_of_each():
     assert changes.checkpoint == "plain"
     assert changes.updated == ("jpeg_quality", "sd_model_checkpoint")
     assert changes.ignored == ("show_grid",)
+
+
+def test_a_name_of_spaces_is_looked_up_in_moments():
+    begun = time.process_time()
+    with pytest.raises(NotFound):
+        find_model(f"a{' ' * 200_000}b", INSTALLED.checkpoints, "field")
+    assert time.process_time() - begun < 5

@@ -1,5 +1,7 @@
 """Tags of a prompt as entries of the stack."""
 
+import time
+
 import pytest
 
 from studio.app.prompt_tags import networks_in
@@ -62,3 +64,9 @@ def test_a_studio_looks_the_names_up_as_a_plan_does(studio: LocalStudio):
     found = studio.network_tags("a cat <lora:nobody:1>")
     [problem] = found.problems
     assert problem.startswith("There is no LoRA named 'nobody' here.")
+
+
+def test_long_runs_of_spaces_and_commas_are_looked_through_once():
+    begun = time.process_time()
+    assert networks_in(f"a{', ' * 100_000}cat <lora:ink:1>", find).prompt.endswith(" cat")
+    assert time.process_time() - begun < 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -184,3 +185,37 @@ def test_parsing_is_deterministic_and_hashable():
 @pytest.mark.parametrize("piece", ["word, ", "(a:1.2) ", "[a|b]", ":   ", "\\", "1", " ", "<lora:x:1>"])
 def test_the_longest_prompt_allowed_parses_in_moments(piece: str):
     prompt_schedule(parse_prompt(piece * (20_000 // len(piece))), 20)
+
+
+DIGITS, SPACES = "1" * 20_000, " " * 20_000
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f":{DIGITS}x",
+        f":{DIGITS[:9000]}.{DIGITS[:9000]}x",
+        f":{DIGITS[:9000]}{SPACES[:9000]}x",
+        f"(a:{DIGITS}",
+        f"(a:{DIGITS}x)",
+        f"[a:b:{DIGITS}",
+        f"[a:b:{DIGITS}{SPACES}x]",
+        f":{SPACES}x",
+        f"(a:.{DIGITS}x)",
+        f"a AND b :{DIGITS}x",
+        *(piece * 20_000 for piece in "()[]:|\\,.1 <\n-a"),
+        *(piece * 3000 for piece in ("<lora:", ":1x", ":.1 ", "[a|", "(a:1", ":1.:", "AND ", "\\(")),
+    ],
+    ids=lambda prompt: repr(prompt[:12]),
+)
+def test_no_prompt_takes_long_to_read_or_to_refuse(prompt: str):
+    """Well under half a second each; the bound leaves room for a busy machine, and minutes miss it."""
+    begun = time.process_time()
+    error_position(prompt[:20_000])
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_step_beyond_all_numbers_is_as_good_as_never_or_at_once(sign: str):
+    (only,) = prompt_schedule(parse_prompt(f"[a:b:{sign}{'9' * 400}]"), 20)
+    assert only.parts[0].segments == ((Span("b" if sign else "a"),),)

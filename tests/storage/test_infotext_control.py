@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -106,3 +107,10 @@ def test_a_unit_that_leaves_its_thresholds_open_means_what_page_and_command_line
         usual = type(options)(**module.options)
         for slider in filter(None, (module.threshold_a, module.threshold_b)):
             assert getattr(options, slider.field) == getattr(usual, slider.field), module.name
+
+
+def test_a_unit_of_nothing_but_letters_is_read_in_moments():
+    begun = time.process_time()
+    (told,) = take_control_fields({"ControlNet 0": "a" * 200_000})
+    assert time.process_time() - begun < 5
+    assert "unnamed model" in told

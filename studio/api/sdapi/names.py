@@ -43,7 +43,7 @@ _SUFFIXES: Mapping[str, Schedule] = {
 AUTOMATIC_VAE = "Automatic"
 _OWN_VAE = frozenset({"automatic", "none", ""})
 
-_HASH_IN_TITLE = re.compile(r"\s*\[[0-9a-f]{8,10}\]$", re.IGNORECASE)
+_HASH_IN_TITLE = re.compile(r"\[[0-9a-f]{8,10}\]$", re.IGNORECASE)
 
 
 def find_sampler(name: str) -> tuple[Sampler, Schedule | None]:
@@ -103,7 +103,7 @@ def short_hash(model: ModelInfo) -> str:
 def find_model(name: str, models: Iterable[ModelInfo], field: str) -> ModelInfo:
     """The model meant by a title, name, id, file name or hash. Raises: NotFound."""
     models = tuple(models)
-    wanted = _HASH_IN_TITLE.sub("", name.strip()).lower()
+    wanted = _HASH_IN_TITLE.sub("", name.strip()).rstrip().lower()
     for spellings in (_exact_spellings, _loose_spellings):
         for model in models:
             if wanted and wanted in spellings(model):

@@ -40,9 +40,14 @@ EMPHASIS = 1.1
 """What one pair of round brackets multiplies attention by, and one of square brackets divides it by."""
 
 MAX_WEIGHT = 100.0
+_FARTHEST = 1e9
+"""Step of a switch that is as good as never; what is written may exceed what a number can hold."""
+
 MAX_DEPTH = 50
 """Brackets inside brackets; also the depth of recursion when a tree is read."""
 
+# A number is written so that it can be read in one way only: where a text reads like one but is none, each of
+# its digits is then looked at once, and a prompt of digits takes as long as one of words.
 _GRAMMAR = r"""
     start: part (AND part)*
     part: (item | mark | _TAG)* PART_WEIGHT?
@@ -65,9 +70,9 @@ _GRAMMAR = r"""
     ANGLE: "<"
     AND.2: /\bAND\b/
     BREAK.2: /\bBREAK\b/
-    WEIGHT.2: /:\s*[+-]?(\d+\.?\d*|\.\d+)\s*\)/
-    SWITCH.2: /:\s*[+-]?(\d+\.?\d*|\.\d+)\s*\]/
-    PART_WEIGHT.2: /:\s*[+-]?(\d+\.?\d*|\.\d+)\s*(?=\bAND\b|\Z)/
+    WEIGHT.2: /:\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\)/
+    SWITCH.2: /:\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\]/
+    PART_WEIGHT.2: /:\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*(?=\bAND\b|\Z)/
     _TAG.3: /<(lora|hypernet):[^<>]*>/
     HALF_TAG.2: /<(lora|hypernet):/
     TEXT: /((?!\b(AND|BREAK)\b)[^\\()\[\]:|<]|\\.|\\\Z)+/s
@@ -242,7 +247,8 @@ def _switch(content: Sequence[_Content], colons: Sequence[Token], closing: Token
         )
     *before, after = (_as_text(option) for option in _split(content, ":"))
     number = closing[1:-1]
-    return Switch(before[0] if before else (), after, float(number), "." in number)
+    at = max(-_FARTHEST, min(float(number), _FARTHEST))
+    return Switch(before[0] if before else (), after, at, "." in number)
 
 
 def _split(content: Sequence[_Content], separator: str) -> list[list[_Content]]:
