@@ -42,6 +42,7 @@ NETWORKS = (
         "Night city",
         "night-city",
         trigger_words=("neon night",),
+        bundled_words=("neon night",),
         negative_text="daylight",
         notes="Best below 0.7 together with another style.",
         base="sd_v1-5",

@@ -516,6 +516,8 @@ class FakeStudio:
             return None
         _check_brackets(prompt)
         tokens = len(re.findall(r"\w+|[^\w\s]", prompt))
+        on = (model for model in self.models() if model.id in loras)
+        tokens += sum(word in prompt for model in on for word in model.bundled_words) * 10
         return TokenCount(tokens=tokens, limit=75 * max(1, -(-tokens // 75)))
 
     def network_tags(self, prompt: str) -> PromptNetworks:

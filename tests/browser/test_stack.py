@@ -78,6 +78,14 @@ def submitted(page, studio):
     return asked_by(page, studio, lambda: page.click("#generate")).request
 
 
+def test_a_word_that_a_stacked_lora_defines_is_counted_with_its_vectors(page):
+    page.fill(PROMPT, "a neon night")
+    expect(page.locator("#tokens .tokens")).to_have_text("3 / 75")
+    add(page, "Night city")
+    page.fill(PROMPT, "neon night")
+    expect(page.locator("#tokens .tokens")).to_have_text("12 / 75")
+
+
 def test_a_card_adds_its_lora_with_the_weight_that_it_prefers(page, studio):
     add(page, "Watercolour", "Night city", "woodcut")
     expect(page.locator("#entries-loras .entry")).to_have_count(2)
