@@ -1,7 +1,8 @@
 // A mask as data, and how it is painted: {width, height, marks} in px of the photo. A mark is one of
 // {kind: 'stroke', erase, size, points: [x, y, ...]}, {kind: 'area', erase, points}, {kind: 'invert'},
-// {kind: 'picture', id} (light where it is masked), {kind: 'region', canvas}.
+// {kind: 'picture', id}, {kind: 'region', canvas}.
 const TINT = '#c2452d';
+const NOISE = 8; // of opacity
 
 const emptyMask = (width, height) => ({width, height, marks: []});
 
@@ -36,7 +37,19 @@ const MARKS = {
   },
 };
 
-// A picture's light as the tint's opacity.
+// True for a layer that was painted on: what is opaque in it is masked, whatever its colour. Opacity that is
+// the same everywhere, but for the noise of scaling, says nothing.
+const isLayer = (data) => {
+  let least = 255;
+  let most = 0;
+  for (let at = 3; at < data.length; at += 4) {
+    if (data[at] < least) least = data[at];
+    if (data[at] > most) most = data[at];
+  }
+  return most - least > NOISE || most <= NOISE;
+};
+
+// A picture as the studio reads masks, as the tint's opacity: a layer's own, or else the picture's light.
 const tinted = (image, width, height) => {
   const canvas = window.easelPictures.canvas(width, height);
   const pen = canvas.getContext('2d', {willReadFrequently: true});
@@ -44,8 +57,9 @@ const tinted = (image, width, height) => {
   const pixels = pen.getImageData(0, 0, width, height);
   const {data} = pixels;
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(TINT.slice(at, at + 2), 16));
+  const isOpacity = isLayer(data);
   for (let at = 0; at < data.length; at += 4) {
-    data[at + 3] = Math.round((0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2]) * data[at + 3] / 255);
+    if (!isOpacity) data[at + 3] = Math.round(0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2]);
     [data[at], data[at + 1], data[at + 2]] = [red, green, blue];
   }
   pen.putImageData(pixels, 0, 0);

@@ -28,7 +28,7 @@ from studio.models.install import install
 from studio.models.manager import ModelManager
 from studio.storage.library import Library
 from studio.storage.maps import MapIndex
-from studio.storage.pictures import read_picture
+from studio.storage.pictures import read_mask, read_picture
 
 _VERSION = 1
 """Of the preprocessors: a change to what they draw makes the kept maps worthless."""
@@ -103,7 +103,7 @@ class Preprocessing:
     ) -> ControlMap:
         picture = self._picture(image)
         mask_blob = preprocessor.mask if isinstance(preprocessor, Inpaint) else None
-        mask = self._picture(mask_blob) if mask_blob else None
+        mask = self._mask(mask_blob) if mask_blob else None
         make = partial(make_map, picture, preprocessor, annotators, mask=mask, told=observer.phase)
         try:
             return make()
@@ -121,6 +121,9 @@ class Preprocessing:
 
     def _picture(self, blob: BlobId) -> Image.Image:
         return read_picture(self._library.blob(blob), max_pixels=self._settings.max_pixels, keep_alpha=True)
+
+    def _mask(self, blob: BlobId) -> Image.Image:
+        return read_mask(self._library.blob(blob), max_pixels=self._settings.max_pixels)
 
     def _fetch(self, weights: HubWeights, observer: JobObserver) -> None:
         """Download a net on its first use.

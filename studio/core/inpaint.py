@@ -1,4 +1,8 @@
-"""Inpainting: which part of a photo is painted anew, and from what."""
+"""Inpainting: which part of a photo is painted anew, and from what.
+
+Masks, here and in controls and image prompts, are pictures that are white where they hold. Where the file of
+one has transparency, its opacity counts, whatever the colours: a stroke on a transparent layer is opaque.
+"""
 
 from __future__ import annotations
 

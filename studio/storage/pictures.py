@@ -83,6 +83,26 @@ def read_picture(data: bytes, *, max_pixels: int, keep_alpha: bool = False) -> I
         return _as_rgb(_upright(image), keep_alpha)
 
 
+def read_mask(data: bytes, *, max_pixels: int) -> Image.Image:
+    """Decode a mask, upright: light where it holds.
+
+    Where the file has transparency, its alpha channel is the mask, whatever the colours: what was painted on
+    a transparent layer is opaque, as in A1111. Opacity that is the same everywhere says nothing, so there, as
+    in files without transparency, the light of the colours counts. A layer that is transparent everywhere is
+    one on which nothing was painted.
+
+    Returns: a grey picture (mode L).
+
+    Raises: ImageError.
+    """
+    picture = read_picture(data, max_pixels=max_pixels, keep_alpha=True)
+    if picture.mode != "RGBA":
+        return picture.convert("L")
+    alpha = picture.getchannel("A")
+    is_even, is_empty = alpha.getcolors(1) is not None, alpha.getbbox() is None
+    return picture.convert("RGB").convert("L") if is_even and not is_empty else alpha
+
+
 def check_picture(data: bytes, *, max_pixels: int) -> Extent:
     """Make sure that `data` is a whole picture of an accepted size. Returns its size. Raises: ImageError."""
     with _opened(data, max_pixels) as image:

@@ -121,6 +121,14 @@ def test_a_pose_goes_along_with_its_map(studio: LocalStudio):
     assert len(pose.people) == 1
 
 
+@pytest.mark.parametrize("colour", ["white", "black"])
+def test_a_mask_may_be_a_stroke_on_a_layer(studio: LocalStudio, colour: str):
+    layer = Image.new("RGBA", (150, 90), (0, 0, 0, 0))
+    layer.paste(colour, (20, 30, 60, 70))
+    marked = made(studio, Inpaint(mask=studio.put_blob(png(layer))), photo())
+    assert np.array_equal(np.asarray(marked)[:, :, 3], 255 - np.asarray(layer)[:, :, 3])
+
+
 def test_a_missing_net_says_where_to_get_it(studio: LocalStudio):
     failure = ended(studio, SoftEdgeHed(), photo()).failure
     assert failure

@@ -252,6 +252,15 @@ def test_a_mask_is_uploaded_and_downloaded(inpaint, studio):
     assert ((saved > 0) == (np.asarray(given) > 0)).all()
 
 
+@pytest.mark.parametrize("colour", ["white", "black"])
+def test_a_stroke_on_a_transparent_layer_is_taken_as_the_mask(inpaint, studio, colour):
+    given = Image.new("RGBA", SIZE, (0, 0, 0, 0))
+    given.paste(colour, (10, 20, 60, 70))
+    inpaint.locator("#field-inpaint-mask input[name=mask]").set_input_files(png(given))
+    inpaint.wait_for_function("!document.querySelector('.mask-editor [data-do=clear]').disabled")
+    assert (mask(inpaint, studio) == (np.asarray(given.getchannel("A")) > 0)).all()
+
+
 def test_a_mask_of_another_shape_is_refused_with_both_sizes(inpaint):
     inpaint.locator("#field-inpaint-mask input[name=mask]").set_input_files(
         png(Image.new("L", (50, 100), 255))

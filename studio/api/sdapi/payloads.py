@@ -70,7 +70,9 @@ class Txt2ImgPayload(GenerationPayload):
 class Img2ImgPayload(GenerationPayload):
     init_images: list[str] = Field([], description="one picture in base64, with or without a data URL's head")
     resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill")
-    mask: str | None = Field(None, description="base64; light where the picture is painted anew")
+    mask: str | None = Field(
+        None, description="base64; light, or opaque on a transparent layer, where the picture is painted anew"
+    )
     mask_blur: int | None = Field(None, ge=0, description="deviation of a Gaussian, px of the picture")
     mask_blur_x: int = Field(4, ge=0, description="where mask_blur is left out; the larger of both counts")
     mask_blur_y: int = Field(4, ge=0)
