@@ -130,7 +130,8 @@ class Engine:
         Raises: PromptError.
         """
         try:
-            checkpoint = components_of(self._catalogue, self._catalogue.find(model_id))
+            info = self._catalogue.find(model_id)
+            checkpoint = components_of(self._catalogue, info, fingerprints=False)
             words = checkpoint.components["tokenizer"]
             if not words.is_at_hand:
                 return None

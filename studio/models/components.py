@@ -7,7 +7,6 @@ inpainting model, its base and a single-file copy of either share one text encod
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from studio.core.models import Family, ModelInfo, ModelKind, PredictionType, Var
 from studio.models import configs
 from studio.models.cache import FileCache
 from studio.models.configs import Config, Shapes
-from studio.models.convert import Source
+from studio.models.fingerprint import VERSION, behaviour_digest, pieces_of, weights_digest
 from studio.models.folders import (
     PIPELINE_INDEX,
     component_class,
@@ -28,11 +27,10 @@ from studio.models.folders import (
     read_json,
     weight_files,
 )
-from studio.models.modules import content
 from studio.models.safe import open_weights, read_header
 from studio.models.signatures import UNET, VAE, text_encoder_prefixes
 from studio.models.tokenizers import NOWHERE, TOKENIZER_ROLES, tokenizer_digest, tokenizer_folder
-from studio.models.weights import Header, Weights, tensor_bytes
+from studio.models.weights import Header
 
 TITLES = {
     "unet": "UNet",
@@ -54,7 +52,9 @@ TITLES = {
 }
 """By role, or by what a role begins with: `controlnet:canny`."""
 
-_SAMPLE_BYTES = 4096
+_ENCODERS = "CLIP"
+"""What the classes of encoders begin with. What they make is remembered, so every byte of them counts."""
+
 _ROLES = frozenset({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"})
 """Parts of a pipeline that are run."""
 
@@ -165,8 +165,12 @@ class Shelf(Protocol):
         """CLIP tokenizers on this machine, for single files, which carry none."""
 
 
-def components_of(shelf: Shelf, info: ModelInfo) -> Checkpoint:
+def components_of(shelf: Shelf, info: ModelInfo, *, fingerprints: bool = True) -> Checkpoint:
     """The components of a checkpoint or a standalone VAE.
+
+    Args:
+        fingerprints: False leaves out the digests of weights, for which a new file is read as a whole. The
+            manager lends nothing without them.
 
     Raises:
         InvalidRequest: a model of another kind, or one that cannot be used.
@@ -176,7 +180,9 @@ def components_of(shelf: Shelf, info: ModelInfo) -> Checkpoint:
         raise InvalidRequest(f"{info.name} cannot be used: {info.problem}", field="model")
     path = shelf.path_of(info.id)
     refs, scheduler = _parts(shelf, info, path)
-    components = {ref.role: fingerprinted(ref, shelf.cache) for ref in refs}
+    components = {
+        ref.role: fingerprinted(ref, shelf.cache) if fingerprints or ref.is_tokenizer else ref for ref in refs
+    }
     return Checkpoint(info, components, scheduler, _forces_zeros(path))
 
 
@@ -310,53 +316,16 @@ def _under(header: Header, prefix: str) -> tuple[Shapes, int]:
 
 
 def fingerprinted(ref: ComponentRef, cache: FileCache) -> ComponentRef:
-    """`ref` with its digest."""
+    """`ref` with its digest. A file that was never looked at is read as a whole."""
     if ref.is_tokenizer:
         return replace(ref, digest=tokenizer_digest(ref.path, ref.config.get("pad_token", "")))
-    behaviour = _behaviour(ref)
-    weights = cache.remember(ref.path, f"weights {ref.role} {behaviour}", lambda: _weights_digest(ref))
+    behaviour = behaviour_digest(ref.class_name, ref.config)
+    fact = f"weights {VERSION} {ref.role} {behaviour}"
+    weights = cache.remember(ref.path, fact, lambda: _weights_digest(ref))
     return replace(ref, digest=hashlib.sha256(f"{behaviour}{weights}".encode()).hexdigest())
-
-
-_BEHAVIOUR: Mapping[str, Any] = {
-    "attention_head_dim": None,
-    "num_attention_heads": None,
-    "hidden_act": None,
-    "act_fn": "silu",
-    "norm_num_groups": None,
-    "scaling_factor": None,
-    "upcast_attention": False,
-    "class_embed_type": None,
-    "addition_time_embed_dim": None,
-    "global_pool_conditions": False,
-    "controlnet_conditioning_channel_order": "rgb",
-    "num_trans_head": 8,
-}
-"""What a configuration changes without changing a shape, with the defaults of the classes."""
-
-
-def _behaviour(ref: ComponentRef) -> str:
-    told = {key: ref.config.get(key, default) for key, default in _BEHAVIOUR.items()}
-    return hashlib.sha256(json.dumps([ref.class_name, told]).encode()).hexdigest()[:16]
 
 
 def _weights_digest(ref: ComponentRef) -> str:
     weights = open_weights(ref.files)
-    pieces = content(weights, ref.layout, ref.prefix, ref.config)
-    digests = sorted(_tensor_digest(weights, piece) for piece in pieces)
-    return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def _tensor_digest(weights: Weights, source: Source) -> bytes:
-    """Fingerprint of one tensor: its type, its size, and its first, middle and last bytes."""
-    info = weights.header.tensors[source.name]
-    size = info.size_bytes if source.third is None else info.size_bytes // source.of
-    first = size * (source.third or 0)
-    copy = tensor_bytes(source.read(weights)) if source.transposed else None
-    digest = hashlib.sha256(f"{info.dtype} {size}".encode())
-    last = max(0, size - _SAMPLE_BYTES)
-    for start in sorted({0, last // 2, last}):
-        length = min(_SAMPLE_BYTES, size - start)
-        sample = weights.peek(source.name, first + start, length) if copy is None else copy[start:][:length]
-        digest.update(sample)
-    return digest.digest()
+    pieces = pieces_of(weights, ref.class_name, ref.config, ref.layout, ref.prefix, ref.path.name)
+    return weights_digest(weights, pieces, whole=ref.class_name.startswith(_ENCODERS))

@@ -240,22 +240,6 @@ def _find(source: Source, available: Collection[str]) -> Source | None:
     return replace(source, name=other) if other else None
 
 
-def content(names: Iterable[str], layout: str, prefix: str, config: Mapping[str, Any]) -> list[Source]:
-    """All that a file holds for a component, in the pieces that its module has.
-
-    Args:
-        names: all names in the file.
-        config: the component's; tells how many of the layers in the file are run.
-    """
-    mine = (name.removeprefix(prefix) for name in _of_component(names, layout, prefix))
-    useful = [name for name in mine if not _HARMLESS.search(name)]
-    if layout == "open-clip":
-        pieces = open_clip_pieces(useful, config["num_hidden_layers"])
-    else:
-        pieces = [Source(name) for name in useful]
-    return [replace(piece, name=prefix + piece.name) for piece in pieces]
-
-
 def _refuse_leftovers(names: set[str], layout: str, used: Mapping[str, Source], file: str) -> None:
     unknown = sorted(name for name in names if not _HARMLESS.search(name))
     if layout == "open-clip":

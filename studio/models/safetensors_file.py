@@ -6,9 +6,8 @@ Format: https://github.com/huggingface/safetensors#format
 from __future__ import annotations
 
 import json
-import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -25,6 +24,8 @@ MAX_HEADER_BYTES = 100_000_000
 """The limit of the reference implementation."""
 
 _LENGTH_BYTES = 8
+
+_BLOCK_BYTES = 2**20
 
 _MAX_SHOWN = 80
 """Characters of a tensor's name in a message."""
@@ -63,19 +64,23 @@ def open_safetensors(path: Path) -> Weights:
             mapped.append(_map_file(path))
         return _view(mapped[0], header.tensors[name])
 
-    def peek(name: str, start: int, length: int) -> bytes:
-        return _read_at(path, header.tensors[name].offset + start, length)
+    def blocks(name: str, start: int, length: int) -> Iterator[memoryview]:
+        return _read_blocks(path, header.tensors[name].offset + start, length)
 
-    return Weights(header, tensor, peek)
+    return Weights(header, tensor, blocks)
 
 
-def _read_at(path: Path, offset: int, length: int) -> bytes:
-    """Few bytes from anywhere. Through a mapping, each would drag megabytes of its neighbourhood along."""
+def _read_blocks(path: Path, offset: int, length: int) -> Iterator[memoryview]:
+    """Any part of a file, in pieces that share one buffer. Raises: CorruptFile: it ends before that."""
+    buffer = memoryview(bytearray(min(length, _BLOCK_BYTES)))
     with path.open("rb", buffering=0) as file:
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         file.seek(offset)
-        return file.read(length)
+        while length:
+            read = file.readinto(buffer[:length])
+            if not read:
+                raise CorruptFile(f"{path.name} was cut off while it was read.", GET_IT_AGAIN)
+            yield buffer[:read]
+            length -= read
 
 
 def data_start(path: Path) -> int:

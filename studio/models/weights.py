@@ -41,6 +41,10 @@ class Header:
         return sum(tensor.size_bytes for tensor in self.tensors.values())
 
 
+Blocks = Callable[[str, int, int], Iterable[memoryview]]
+"""Of a tensor's name, its first byte and the number of bytes: those bytes, in pieces. For any thread."""
+
+
 class Weights(Mapping[str, "torch.Tensor"]):
     """Tensors by name, each a view of its mapped file, made when asked for."""
 
@@ -48,11 +52,11 @@ class Weights(Mapping[str, "torch.Tensor"]):
         self,
         header: Header,
         tensor: Callable[[str], torch.Tensor],
-        peek: Callable[[str, int, int], bytes] | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
         self.header = header
         self._tensor = tensor
-        self._peek = peek
+        self._blocks = blocks
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensor(name)
@@ -66,11 +70,21 @@ class Weights(Mapping[str, "torch.Tensor"]):
     def __contains__(self, name: object) -> bool:
         return name in self.header.tensors
 
-    def peek(self, name: str, start: int, length: int) -> bytes:
-        """`length` bytes of a tensor from its byte `start` on, without mapping what lies around them."""
-        if self._peek is not None:
-            return self._peek(name, start, length)
-        return tensor_bytes(self[name])[start : start + length].tobytes()
+    @property
+    def is_read_by_any_thread(self) -> bool:
+        """Whether `blocks` leaves torch alone, which only one thread may compute with."""
+        return self._blocks is not None
+
+    def blocks(self, name: str, start: int, length: int) -> Iterable[memoryview]:
+        """`length` bytes of a tensor from its byte `start` on, in pieces, each to be used before the next.
+
+        They are read, not mapped, where the file allows it: what is mapped counts as memory in use.
+
+        Raises: CorruptFile: the file was cut off meanwhile.
+        """
+        if self._blocks is not None:
+            return self._blocks(name, start, length)
+        return [tensor_bytes(self[name])[start : start + length]]
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:
@@ -90,10 +104,13 @@ def merge(parts: Sequence[Weights], paths: Sequence[Path]) -> Weights:
             owner[name] = part
     tensors = {name: part.header.tensors[name] for name, part in owner.items()}
     metadata = {key: text for part in parts for key, text in part.header.metadata.items()}
+    header = Header(tensors, metadata)
+    if not all(part.is_read_by_any_thread for part in parts):
+        return Weights(header, lambda name: owner[name][name])
     return Weights(
-        Header(tensors, metadata),
+        header,
         lambda name: owner[name][name],
-        lambda name, start, length: owner[name].peek(name, start, length),
+        lambda name, start, length: owner[name].blocks(name, start, length),
     )
 
 

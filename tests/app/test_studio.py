@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL import Image, ImageChops
+from safetensors.torch import load_file, save_file
 
 from studio.app.studio import LocalStudio, build_studio
 from studio.core.errors import InvalidRequest
@@ -130,6 +132,26 @@ def test_an_empty_negative_prompt_of_sdxl_gives_diffusers_picture(
         generator=torch.Generator("cpu").manual_seed(REQUEST.seed),
     )
     assert same(ours, theirs.images[0])
+
+
+def test_a_model_whose_words_mean_something_else_makes_another_picture(settings: Settings, tmp_path: Path):
+    folder = tmp_path / "models"
+    shutil.copytree(settings.models_dirs[0] / "tiny", folder / "tiny")
+    shutil.copytree(folder / "tiny", folder / "twisted")
+    words = json.loads((folder / "tiny" / "tokenizer" / "vocab.json").read_text())
+    weights = folder / "twisted" / "text_encoder" / "model.safetensors"
+    tensors = load_file(weights)
+    (table,) = (tensor for name, tensor in tensors.items() if name.endswith("token_embedding.weight"))
+    table[words["k</w>"]] = table[words["q</w>"]].clone()
+    save_file(tensors, weights)
+    studio = build_studio(settings.model_copy(update={"models_dirs": (folder,)}))
+    studio.start()
+    (plain,), (twisted,) = (
+        pictures(studio, REQUEST.model_copy(update={"model": model, "prompt": "a k"}))
+        for model in ("tiny", "twisted")
+    )
+    studio.close()
+    assert not same(plain, twisted)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp"])
