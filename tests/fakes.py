@@ -59,6 +59,7 @@ from studio.core.requests import GenerateRequest, InstallRequest, JobRequest, Pr
 from studio.core.samplers import Sampler, schedules_for
 from studio.diffusion.plan_boxes import plan_boxes
 from studio.storage.infotext import parse_infotext
+from studio.storage.pictures import read_mask
 from tests.fake_controls import CONTROLS, KINDS, draw_map
 from tests.fake_networks import NETWORKS, WITHOUT_PREVIEW
 
@@ -566,13 +567,16 @@ class FakeStudio:
         drawn = draw(request.prompt, request.seed, request.width, request.height)
         if request.inpaint is None or request.inpaint.mask is None or request.source is None:
             return drawn
-        photo, mask = (_open(self.blob(blob)) for blob in (request.source.image, request.inpaint.mask))
+        photo, mask = _open(self.blob(request.source.image)), self._mask(request.inpaint.mask)
         painted = photo.convert("RGB").resize(drawn.size)
-        painted.paste(drawn, (0, 0), mask.convert("L").resize(drawn.size))
+        painted.paste(drawn, (0, 0), mask.resize(drawn.size))
         return painted
 
     def _open_blob(self, blob_id: BlobId) -> Image.Image:
         return _open(self.blob(blob_id))
+
+    def _mask(self, blob_id: BlobId) -> Image.Image:
+        return read_mask(self.blob(blob_id), max_pixels=2**26)
 
     def _named(self, name: str, kind: ModelKind) -> ModelInfo:
         found = next((model for model in self.models(kind) if model.name.lower() == name.lower()), None)
@@ -610,7 +614,7 @@ class FakeStudio:
         plan_boxes(request, model, Installed(self.models()))
         for blob_id in request.blobs:
             self.blob(blob_id)
-        check_mask(request, lambda blob_id: _open(self.blob(blob_id)))
+        check_mask(request, lambda blob_id: _open(self.blob(blob_id)), self._mask)
         seed = random.randrange(2**32) if request.seed < 0 else request.seed
         return request.model_copy(update={"model": model.id, "seed": seed})
 

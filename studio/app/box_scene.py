@@ -12,6 +12,7 @@ from studio.core.boxes import BoxInput
 from studio.core.errors import EaselError
 from studio.core.geometry import Box, Extent
 from studio.diffusion.boxes import BoxScene, FramedBox, framed_box
+from studio.diffusion.fitting import extent_of
 from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.plan import GeneratePlan
 from studio.models.catalogue import ModelCatalogue
@@ -82,14 +83,15 @@ def _note(one: BoxInput, number: int, *, is_shown: bool) -> str:
 
 
 def _framed(box: Box, planned: GeneratePlan, drawn_on: InpaintScene | Image.Image | None) -> Box | None:
-    source = planned.request.source
+    source, inpaint = planned.request.source, planned.request.inpaint
     if drawn_on is None or source is None:
         return box
-    photo, region = (
-        (drawn_on.photo, drawn_on.region) if isinstance(drawn_on, InpaintScene) else (drawn_on, None)
-    )
-    size = Extent(width=photo.width, height=photo.height)
-    return framed_box(box, size, planned.first.extent, source.resize_mode, region)
+    frame, mode = planned.first.extent, source.resize_mode
+    if not isinstance(drawn_on, InpaintScene):
+        return framed_box(box, extent_of(drawn_on), frame, mode)
+    if inpaint is not None and inpaint.mask is not None:
+        box = drawn_on.on_canvas(box)
+    return framed_box(box, extent_of(drawn_on.photo), frame, mode, drawn_on.region)
 
 
 def _picture(one: BoxInput, number: int, read: ReadBlob) -> tuple[str, Image.Image] | None:

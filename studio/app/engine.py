@@ -46,7 +46,7 @@ from studio.models.tensor_file import tensor_file_of
 from studio.storage.infotext import ModelFacts
 from studio.storage.library import Library
 from studio.storage.maps import MapIndex
-from studio.storage.pictures import read_picture
+from studio.storage.pictures import read_mask, read_picture
 
 _EMBEDDING_CACHE_BYTES = 256 * 2**20
 
@@ -173,11 +173,10 @@ class Engine:
         networks = find_networks(self._catalogue, checkpoint, planned.words, planned.hypernetworks)
         source = self._source(request)
         scene = self._scene(planned, source)
-        stack = read_stack(
-            planned, self._catalogue, self._picture, partial(self._control_map, before, planned, scene)
-        )
+        make_map = partial(self._control_map, before, planned, scene)
+        stack = read_stack(planned, self._catalogue, self._picture, self._mask, make_map)
         if scene is not None:
-            stack = stack.cut(scene.cut)
+            stack = stack.framed(scene)
         boxes = read_boxes(planned, self._catalogue, self._picture, scene or source)
         for note in (*planned.notes, *networks.notes, *boxes.notes):
             observer.log(note)
@@ -224,7 +223,7 @@ class Engine:
         request = planned.request
         if request.inpaint is None or request.source is None or source is None:
             return None
-        mask = self._picture(request.inpaint.mask) if request.inpaint.mask else None
+        mask = self._mask(request.inpaint.mask) if request.inpaint.mask else None
         return make_scene(source, mask, request.inpaint, planned.extent, request.source.resize_mode)
 
     def _source(self, request: GenerateRequest) -> Image.Image | None:
@@ -232,6 +231,9 @@ class Engine:
 
     def _picture(self, blob: BlobId) -> Image.Image:
         return read_picture(self._library.blob(blob), max_pixels=self._settings.max_pixels)
+
+    def _mask(self, blob: BlobId) -> Image.Image:
+        return read_mask(self._library.blob(blob), max_pixels=self._settings.max_pixels)
 
     def _control_map(
         self,

@@ -13,10 +13,12 @@ from studio.core.conditions import ControlInput
 from studio.core.errors import EaselError, below
 from studio.core.geometry import Extent, ResizeMode, place
 from studio.core.models import ModelInfo, ModelKind
-from studio.diffusion.control_stack import ControlPictures, PromptPictures
+from studio.diffusion.control_stack import PROMPT_MASKS, ControlPictures, PromptPictures
+from studio.diffusion.fitting import extent_of
 from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.plan import GeneratePlan
 from studio.diffusion.plan_control import PlannedControl, PlannedImagePrompt
+from studio.diffusion.scene_maps import framed_map, framed_mask, scale_of, where_known
 from studio.models.catalogue import ModelCatalogue
 from studio.models.components import ComponentRef, one_a_role
 from studio.models.parts import image_encoder_of, part_of
@@ -42,33 +44,53 @@ class StackPictures:
         """The whole map of each control, as it is stored."""
         return tuple(one.stored for one in self.controls)
 
-    def cut(self, cut: Callable[[Image.Image], Image.Image]) -> StackPictures:
-        """The same with only a part of every map and mask; pictures that say how things look stay whole."""
+    def framed(self, scene: InpaintScene) -> StackPictures:
+        """The same with every map and mask where the model sees the photo that they belong to.
 
-        def mask_of(unit: ControlPictures | PromptPictures) -> Image.Image | None:
-            return cut(unit.mask) if unit.mask else None
-
+        Pictures that say how things look stay whole.
+        """
         return replace(
             self,
-            controls=tuple(
-                replace(one, control_map=cut(one.control_map), mask=mask_of(one)) for one in self.controls
-            ),
-            prompts=tuple(replace(one, mask=mask_of(one)) for one in self.prompts),
+            controls=tuple(_framed_control(one, scene) for one in self.controls),
+            prompts=tuple(_framed_prompt(one, scene) for one in self.prompts),
         )
 
 
+def _framed_control(unit: ControlPictures, scene: InpaintScene) -> ControlPictures:
+    mode = unit.planned.entry.resize_mode
+    mask = unit.mask or where_known(scene, unit.control_map)
+    return replace(
+        unit,
+        control_map=framed_map(scene, unit.control_map, mode),
+        mask=framed_mask(scene, mask, mode) if mask else None,
+    )
+
+
+def _framed_prompt(prompt: PromptPictures, scene: InpaintScene) -> PromptPictures:
+    return replace(prompt, mask=framed_mask(scene, prompt.mask, PROMPT_MASKS) if prompt.mask else None)
+
+
 def read_stack(
-    planned: GeneratePlan, catalogue: ModelCatalogue, read: ReadBlob, make_map: MakeMap
+    planned: GeneratePlan, catalogue: ModelCatalogue, read: ReadBlob, read_mask: ReadBlob, make_map: MakeMap
 ) -> StackPictures:
-    """Raises: EaselError, with the field at fault."""
+    """
+    Args:
+        read: gives a stored picture.
+        read_mask: gives a stored mask as a grey picture.
+
+    Raises: EaselError, with the field at fault.
+    """
     nets = [_part(catalogue, control) for control in planned.controls]
     adapters = [_part(catalogue, prompt) for prompt in planned.image_prompts]
     encoders = [
         _encoder(catalogue, prompt, ref) for prompt, ref in zip(planned.image_prompts, adapters, strict=True)
     ]
     return StackPictures(
-        tuple(_control(control, read, make_map) for control in planned.controls),
-        tuple(_prompt(*both, read) for both in zip(planned.image_prompts, encoders, strict=True)),
+        tuple(_control(one, read, make_map, _mask(one, read_mask)) for one in planned.controls),
+        tuple(
+            _prompt(one, encoder, read, _mask(one, read_mask))
+            for one, encoder in zip(planned.image_prompts, encoders, strict=True)
+        ),
         one_a_role((*nets, *adapters, *encoders)),
     )
 
@@ -80,11 +102,10 @@ def side_in_frame(
 
     Lines that were found at a larger scale are too thin, and fade when their map is made smaller.
     """
-    if scene is not None and scene.region is not None:
-        left, _, right, _ = scene.region
-        scale = frame.width / (right - left) * scene.photo.width / picture.width
+    if scene is not None:
+        scale = scale_of(scene, extent_of(picture), mode)
     else:
-        placement = place(Extent(width=picture.width, height=picture.height), frame, mode)
+        placement = place(extent_of(picture), frame, mode)
         scale = max(placement.scale_x, placement.scale_y)
     return max(1, round(min(picture.size) * min(1.0, scale)))
 
@@ -100,27 +121,31 @@ def _encoder(catalogue: ModelCatalogue, prompt: PlannedImagePrompt, adapter: Com
         return image_encoder_of(catalogue, adapter, known)
 
 
-def _control(planned: PlannedControl, read: ReadBlob, make_map: MakeMap) -> ControlPictures:
+def _control(
+    planned: PlannedControl, read: ReadBlob, make_map: MakeMap, mask: Image.Image | None
+) -> ControlPictures:
     entry, stored = planned.entry, planned.entry.image
     with _at(f"{planned.field}.image"):
         picture = read(stored)
     if entry.preprocessor is not None:
         with below(planned.field):
             stored, picture = make_map(picture, entry)
-    return ControlPictures(planned, picture, _mask(planned, read), stored)
+    return ControlPictures(planned, picture, mask, stored)
 
 
-def _prompt(planned: PlannedImagePrompt, encoder: ComponentRef, read: ReadBlob) -> PromptPictures:
+def _prompt(
+    planned: PlannedImagePrompt, encoder: ComponentRef, read: ReadBlob, mask: Image.Image | None
+) -> PromptPictures:
     pictures = []
     for i, blob in enumerate(planned.entry.images):
         with _at(f"{planned.field}.images.{i}"):
             pictures.append((blob, read(blob)))
-    return PromptPictures(planned, encoder.role, tuple(pictures), _mask(planned, read))
+    return PromptPictures(planned, encoder.role, tuple(pictures), mask)
 
 
-def _mask(planned: PlannedControl | PlannedImagePrompt, read: ReadBlob) -> Image.Image | None:
+def _mask(planned: PlannedControl | PlannedImagePrompt, read_mask: ReadBlob) -> Image.Image | None:
     with _at(f"{planned.field}.mask"):
-        return read(planned.entry.mask) if planned.entry.mask else None
+        return read_mask(planned.entry.mask) if planned.entry.mask else None
 
 
 @contextmanager

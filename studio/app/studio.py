@@ -38,7 +38,7 @@ from studio.storage.database import Database
 from studio.storage.jobs import JobStore
 from studio.storage.library import Library
 from studio.storage.maps import MapIndex
-from studio.storage.pictures import read_picture
+from studio.storage.pictures import read_mask, read_picture
 
 if TYPE_CHECKING:
     from studio.app.engine import Engine
@@ -140,12 +140,15 @@ class LocalStudio:
             self._check_source(filled.source.image)
         check_pictures(filled, self._library.blob)
         check_controls(filled, self._picture, self._catalogue)
-        check_mask(filled, self._picture)
         check_canvas(filled, self._picture, self._settings.max_pixels)
+        check_mask(filled, self._picture, self._mask)
         return filled
 
     def _picture(self, blob_id: BlobId) -> Image.Image:
         return read_picture(self._library.blob(blob_id), max_pixels=self._settings.max_pixels)
+
+    def _mask(self, blob_id: BlobId) -> Image.Image:
+        return read_mask(self._library.blob(blob_id), max_pixels=self._settings.max_pixels)
 
     def _model_of(self, request: GenerateRequest) -> ModelInfo:
         name = request.model or self._catalogue.active_id

@@ -1,4 +1,9 @@
-"""Boxes with phrases: what is to be seen where (GLIGEN, Li et al. 2023)."""
+"""Boxes with phrases: what is to be seen where (GLIGEN, Li et al. 2023).
+
+Boxes lie on the picture that is made; with a source, on that photo, as they are drawn over it, and go with
+it into the frame. Canvas that outpainting adds is no part of the photo: mask and boxes keep their places
+beside it. Without a mask that canvas is all that is painted, and boxes lie on photo and canvas together.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,10 @@ class ControlInput(RangedEntry):
     preprocessor: Preprocessor | None = Field(None, description="None: `image` is a finished map")
     weight: float = Field(1.0, ge=0, le=2)
     mode: ControlMode = ControlMode.BALANCED
-    resize_mode: ResizeMode = ResizeMode.CROP
+    resize_mode: ResizeMode = Field(
+        ResizeMode.CROP,
+        description="how the map is fitted; while inpainting, a map of the photo's shape goes with the photo",
+    )
     mask: BlobId | None = Field(None, description="white where the control holds; None: everywhere")
     control_type: ControlType | None = Field(
         None,

@@ -7,6 +7,9 @@ from typing_extensions import Self
 
 from studio.core.base import Record, StrEnum
 
+SAME_SHAPE = 0.03
+"""Shapes that differ less are alike: the rest is rounding of whoever scaled one of two pictures."""
+
 
 class ResizeMode(StrEnum):
     """How a picture of one shape fills a frame of another."""
@@ -32,6 +35,10 @@ class Extent(Record):
             width=max(multiple, round(self.width * factor / multiple) * multiple),
             height=max(multiple, round(self.height * factor / multiple) * multiple),
         )
+
+    def shape_difference(self, other: Extent) -> float:
+        """How much wider or narrower this is for its height than `other`, as a share; 0: of one shape."""
+        return abs(self.width * other.height / (self.height * other.width) - 1)
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"

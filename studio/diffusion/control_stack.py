@@ -21,11 +21,15 @@ from studio.diffusion.attention import cached_cross_attention, image_attention
 from studio.diffusion.conditions import Condition, UnetCall
 from studio.diffusion.controls import ControlNetCondition
 from studio.diffusion.encode import EmbeddingCache
-from studio.diffusion.pictures import fit_mask, fit_picture, to_tensor
+from studio.diffusion.fitting import fit_picture
+from studio.diffusion.pictures import fit_mask, to_tensor
 from studio.diffusion.plan_control import PlannedControl, PlannedImagePrompt
 from studio.diffusion.t2i import T2IAdapterCondition
 from studio.diffusion.union import UnionCondition, UnionMap
 from studio.models.manager import Lease
+
+PROMPT_MASKS = ResizeMode.CROP
+"""How masks of image prompts are fitted, which say nothing of it themselves."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def in_one_pass(controls: Iterable[ControlPictures]) -> list[list[ControlPicture
     passes: dict[tuple[object, ...], list[ControlPictures]] = {}
     for number, unit in enumerate(controls):
         planned, entry = unit.planned, unit.planned.entry
-        masked = (entry.mask, entry.resize_mode) if entry.mask else ()
+        masked = (entry.mask, entry.resize_mode) if entry.mask else (unit.mask is None,)
         key = (number,) if planned.task is None else (planned.role, entry.mode, *masked)
         passes.setdefault(key, []).append(unit)
     return list(passes.values())
@@ -127,7 +131,7 @@ class ControlStack:
         entry = prompt.planned.entry
         tokens = [self._tokens(prompt, blob, picture) for blob, picture in prompt.pictures]
         nothing = self._tokens(prompt, "", None)
-        mask = self._mask(prompt.mask, extent, ResizeMode.CROP)
+        mask = self._mask(prompt.mask, extent, PROMPT_MASKS)
         adapter = self._lease.get(prompt.planned.role)
         return ImagePromptCondition(entry, ImageAttention(adapter, tokens, nothing, entry.weight, mask))
 

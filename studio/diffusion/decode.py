@@ -16,8 +16,6 @@ Vae = Any
 """A diffusers `AutoencoderKL`."""
 
 LATENT_CHANNELS = 4
-LATENT_SCALE = 8
-"""Pixels of a picture's side per latent."""
 
 
 def encode_pictures(vae: Vae, pictures: Sequence[Image.Image], noise: NoiseSource) -> torch.Tensor:

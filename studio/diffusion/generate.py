@@ -14,13 +14,13 @@ from studio.core.models import Family
 from studio.core.samplers import Upscaler
 from studio.diffusion.attention import cached_cross_attention
 from studio.diffusion.conditions import Condition, ConditionsOf, no_conditions
-from studio.diffusion.decode import LATENT_CHANNELS, LATENT_SCALE, Vae, decode_pictures, encode_pictures
+from studio.diffusion.decode import LATENT_CHANNELS, Vae, decode_pictures, encode_pictures
 from studio.diffusion.denoise import Blend, Denoiser, StepState, denoise
 from studio.diffusion.encode import ConditioningSchedule
+from studio.diffusion.fitting import LATENT_SCALE, fit_picture
 from studio.diffusion.inpaint import Inpainting
 from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.noise import NoiseSource, image_seeds
-from studio.diffusion.pictures import fit_picture
 from studio.diffusion.plan import DenoisePass, GeneratePlan
 from studio.diffusion.preview import Previewer, contact_sheet
 from studio.diffusion.samplers import make_scheduler, predict_original, seed_noise

@@ -10,14 +10,12 @@ from PIL import Image
 
 from studio.core.inpaint import Inpaint, MaskedContent
 from studio.diffusion.conditions import UnetCall
-from studio.diffusion.decode import LATENT_SCALE, Vae, encode_pictures, encode_pixels
+from studio.diffusion.decode import Vae, encode_pictures, encode_pixels
 from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.noise import NoiseSource
+from studio.diffusion.painted import MASKED, latent_cells
 from studio.diffusion.pictures import to_tensor
 from studio.diffusion.samplers import Scheduler
-
-_MASKED = 128
-"""Grey values from here on count as masked where no grades are asked for."""
 
 
 class InpaintChannels:
@@ -63,15 +61,8 @@ class LatentBlend:
 
 
 def latent_mask(mask: Image.Image, *, soft: bool) -> torch.Tensor:
-    """A grey picture (W x H) as the mask of its latents: (1, 1, H/8, W/8), 0 or 1, or between where `soft`.
-
-    Hard masks are sampled at every eighth pixel, as in diffusers.
-    """
-    values = torch.from_numpy(np.array(mask, np.float32))[None, None] / 255
-    size = (mask.height // LATENT_SCALE, mask.width // LATENT_SCALE)
-    if soft:
-        return torch.nn.functional.interpolate(values, size=size, mode="area")
-    return torch.nn.functional.interpolate((values * 255 >= _MASKED).float(), size=size)
+    """A grey picture (W x H) as the mask of its latents: (1, 1, H/8, W/8), 0 or 1; between if `soft`."""
+    return torch.from_numpy(latent_cells(mask, soft=soft))[None, None]
 
 
 class Inpainting:
@@ -85,8 +76,7 @@ class Inpainting:
         self._options = options
         self._vae = vae
         self._noise = noise
-        picture = scene.frame_seam if options.soft else scene.frame_mask
-        self._mask = latent_mask(picture, soft=options.soft).to(noise.device)
+        self._mask = latent_mask(scene.changing(soft=options.soft), soft=options.soft).to(noise.device)
 
     def encode(self) -> torch.Tensor:
         """The photo with its masked content: (B, 4, H/8, W/8), scaled."""
@@ -105,7 +95,7 @@ class Inpainting:
         """What a UNet made for inpainting is told of the photo."""
         scene = self._scene
         pixels = to_tensor(scene.framed(scene.photo))
-        visible = torch.from_numpy(np.array(scene.frame_mask)) < _MASKED
+        visible = torch.from_numpy(np.array(scene.frame_mask)) < MASKED
         return InpaintChannels(self._mask, encode_pixels(self._vae, pixels * visible, self._noise))
 
     def blend(self, clean: torch.Tensor, noise: torch.Tensor) -> LatentBlend:

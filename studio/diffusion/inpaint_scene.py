@@ -1,29 +1,44 @@
-"""The photo, its mask, and the part of it that is shown to the model: pictures in, pictures out."""
+"""An inpainted photo and what is shown to the model: pictures in, pictures out. No torch.
+
+One transform holds for photo, mask and boxes, and, in `scene_maps.py`, for control maps: canvas is added, a
+region is cut out, and the rest is fitted to the model's frame.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from studio.core.geometry import Extent, ResizeMode
-from studio.core.inpaint import Inpaint, InpaintArea, MaskedContent
-from studio.diffusion.pictures import fit_grey, fit_picture, resized
+from studio.core.geometry import Box, Extent, ResizeMode
+from studio.core.inpaint import BLUR_A_SIGMA, Inpaint, InpaintArea, MaskedContent
+from studio.diffusion.canvas import (
+    Sides,
+    box_on_canvas,
+    mask_on_canvas,
+    new_canvas,
+    photo_on_canvas,
+    sides_of,
+)
+from studio.diffusion.fitting import extent_of, fit_grey, fit_picture, resized
+from studio.diffusion.painted import hardened, painted
 
 _FILL_RADIUS = 5
 """Pixels around a masked one that its filling is computed from (Telea 2004)."""
-_OVERLAP = 8
-"""Pixels of the photo that outpainting may change beside the new canvas, so that no seam is left."""
 
 Region = tuple[int, int, int, int]
 """left, top, right, bottom in px."""
 
+Fit = Callable[[Image.Image, Extent, ResizeMode, Extent], Image.Image]
+"""`fit_picture` or `fit_grey`."""
+
 
 @dataclass(frozen=True)
 class InpaintScene:
-    """A photo being inpainted. All pictures but `frame_*` have the photo's own size."""
+    """A photo being inpainted. All pictures but `frame_*` have the size of the photo with its canvas."""
 
     photo: Image.Image
     """RGB, with the canvas that outpainting adds."""
@@ -36,26 +51,48 @@ class InpaintScene:
     extent: Extent
     """Size of the pictures that the model makes."""
     resize_mode: ResizeMode
+    sides: Sides = (0, 0, 0, 0)
+    """The canvas that outpainting adds."""
 
-    def framed(self, picture: Image.Image) -> Image.Image:
-        """What the model sees of `picture`, which is shaped like the photo."""
+    @property
+    def given(self) -> Extent:
+        """Size of the photo without the added canvas."""
+        left, top, right, bottom = self.sides
+        return Extent(width=self.photo.width - left - right, height=self.photo.height - top - bottom)
+
+    def framed(self, picture: Image.Image, fit: Fit = fit_picture) -> Image.Image:
+        """What the model sees of `picture`, which shows the photo with its canvas at any scale."""
         if self.region is None:
-            return fit_picture(picture, self.extent, self.resize_mode)
-        return fit_picture(self.cut(picture), self.extent, ResizeMode.STRETCH)
+            return fit(picture, self.extent, self.resize_mode, extent_of(self.photo))
+        part = self.cut(picture)
+        return fit(part, self.extent, ResizeMode.STRETCH, extent_of(part))
 
     @property
     def frame_mask(self) -> Image.Image:
         """L, in the model's frame."""
-        return self._framed_grey(self.mask)
+        return self.framed(self.mask, fit_grey)
 
     @property
     def frame_seam(self) -> Image.Image:
-        return self._framed_grey(self.seam)
+        return self.framed(self.seam, fit_grey)
+
+    def changing(self, *, soft: bool) -> Image.Image:
+        """L, in the model's frame: what denoising changes. Where grades count, the blur is among them."""
+        return self.frame_seam if soft else self.frame_mask
 
     def start(self, content: MaskedContent) -> Image.Image:
         """The picture, in the model's frame, that painting starts from."""
         photo = filled(self.photo, self.mask) if content is MaskedContent.FILL else self.photo
         return self.framed(photo)
+
+    @property
+    def untouched(self) -> Image.Image:
+        """The result where nothing is painted."""
+        return self.photo if self.region else self.framed(self.photo)
+
+    def on_canvas(self, box: Box) -> Box:
+        """A box of the photo as it was given, as one of the photo with its canvas."""
+        return box_on_canvas(box, self.given, self.sides)
 
     def paste(self, result: Image.Image) -> Image.Image:
         """The photo with `result`, a picture of the model's frame, where the mask is."""
@@ -67,20 +104,14 @@ class InpaintScene:
         painted.paste(patch, (left, top), self.seam.crop(self.region))
         return painted
 
-    def _framed_grey(self, mask: Image.Image) -> Image.Image:
-        if self.region is None:
-            return fit_grey(mask, self.extent, self.resize_mode)
-        return fit_grey(mask.crop(self.region), self.extent, ResizeMode.STRETCH)
-
     def cut(self, picture: Image.Image) -> Image.Image:
-        """The region of a picture that shows what the photo shows, at any scale: a control map, say."""
+        """The region of a picture that shows the photo with its canvas at any scale."""
         if self.region is None:
             return picture
         across, down = picture.width / self.photo.width, picture.height / self.photo.height
-        left, top, right, bottom = self.region
-        return picture.crop(
-            (round(left * across), round(top * down), round(right * across), round(bottom * down))
-        )
+        left, top = round(self.region[0] * across), round(self.region[1] * down)
+        right, bottom = round(self.region[2] * across), round(self.region[3] * down)
+        return picture.crop((left, top, max(left + 1, right), max(top + 1, bottom)))
 
 
 def make_scene(
@@ -96,52 +127,21 @@ def make_scene(
         mask: any mode and scale; light where the photo is painted anew.
         extent: size of the pictures that the model makes.
     """
-    canvas, painted = _outpainted(photo.convert("RGB"), _grey(mask, photo), options)
-    seam = ImageChops.lighter(painted.filter(ImageFilter.GaussianBlur(options.blur / 3)), painted)
+    photo, sides = photo.convert("RGB"), sides_of(options.outpaint)
+    anew = painted(mask, extent_of(photo), options)
+    if any(sides):
+        anew = ImageChops.lighter(mask_on_canvas(anew, sides), new_canvas(extent_of(photo), sides))
+        photo = photo_on_canvas(photo, sides)
+    seam = ImageChops.lighter(anew.filter(ImageFilter.GaussianBlur(options.blur / BLUR_A_SIGMA)), anew)
     region = None
     if options.area is InpaintArea.MASKED:
         region = region_around(seam, options.padding, extent)
-    return InpaintScene(canvas, painted, seam, region, extent, resize_mode)
-
-
-def _grey(mask: Image.Image | None, photo: Image.Image) -> Image.Image:
-    if mask is None:
-        return Image.new("L", photo.size, 0)
-    return resized(mask.convert("L"), photo.size, Image.Resampling.BILINEAR)
-
-
-def _outpainted(photo: Image.Image, mask: Image.Image, options: Inpaint) -> tuple[Image.Image, Image.Image]:
-    """Photo and mask, inverted and grown, on the larger canvas; its new parts are masked."""
-    if options.invert:
-        mask = ImageChops.invert(mask)
-    mask = grown(mask, options.grow)
-    if not options.soft:
-        mask = mask.point(lambda value: 255 if value >= 128 else 0)
-    sides = options.outpaint
-    if not sides.is_any:
-        return photo, mask
-    around = ((sides.top, sides.bottom), (sides.left, sides.right))
-    canvas = Image.fromarray(np.pad(np.asarray(photo), (*around, (0, 0)), mode="edge"))
-    placed = np.pad(np.asarray(mask), around, constant_values=255)
-    kept = np.pad(np.ones((photo.height, photo.width), np.uint8), around)
-    reach = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * _OVERLAP + 1, 2 * _OVERLAP + 1))
-    # Beyond the photo's own border nothing was added, and nothing is to be overlapped.
-    new = cv2.dilate(1 - kept, reach, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return canvas, Image.fromarray(np.where(new > 0, np.uint8(255), placed))
-
-
-def grown(mask: Image.Image, pixels: int) -> Image.Image:
-    """A mask (L) whose light part reaches `pixels` further in every direction; less far where negative."""
-    if pixels == 0:
-        return mask
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1, 2 * abs(pixels) + 1))
-    change = cv2.dilate if pixels > 0 else cv2.erode
-    return Image.fromarray(change(np.asarray(mask), kernel))
+    return InpaintScene(photo, anew, seam, region, extent, resize_mode, sides)
 
 
 def filled(photo: Image.Image, mask: Image.Image) -> Image.Image:
     """The photo with its surroundings drawn into the masked part (Telea 2004)."""
-    holes = np.asarray(mask.point(lambda value: 255 if value >= 128 else 0))
+    holes = np.asarray(hardened(mask))
     return Image.fromarray(cv2.inpaint(np.asarray(photo), holes, _FILL_RADIUS, cv2.INPAINT_TELEA))
 
 

@@ -118,6 +118,24 @@ def test_grey_parts_of_a_soft_mask_change_less(studio, photo, mask, request_of):
     assert 0 < change[0] < change[1]
 
 
+@pytest.mark.parametrize("colour", [(255, 255, 255, 255), (0, 0, 0, 255)])
+def test_a_stroke_on_a_transparent_layer_is_the_mask(studio, mask, request_of, colour):
+    layer = Image.new("RGBA", SIZE, (0, 0, 0, 0))
+    layer.paste(colour, mask.getbbox())
+    (painted,), (expected,) = (pictures(studio, one) for one in (request_of(painted=layer), request_of()))
+    assert not differs(painted, expected).any()
+
+
+@pytest.mark.parametrize("model", ["tiny", "nine"])
+def test_a_stroke_thinner_than_a_latent_changes_the_photo(studio, photo, request_of, model):
+    thin = Image.new("L", SIZE, 0)
+    thin.paste(255, (41, 10, 44, 70))
+    (result,) = pictures(studio, request_of(model, painted=thin))
+    changed = differs(photo, result)
+    assert not changed[np.asarray(thin) == 0].any()
+    assert changed[np.asarray(thin) > 0].mean() > 0.9
+
+
 def test_outpainting_alone_needs_no_mask(studio, photo, request_of):
     request = request_of(mask=None, outpaint=Outpaint(left=32)).model_copy(update={"width": 128})
     (result,) = pictures(studio, request)
@@ -137,6 +155,7 @@ def test_a_batch_and_its_infotext_restore_the_mask(studio, request_of):
     ("change", "field", "says"),
     [
         ({"painted": Image.new("L", SIZE, 0)}, "inpaint.mask", "nothing is masked"),
+        ({"painted": Image.new("RGBA", SIZE, (255, 255, 255, 0))}, "inpaint.mask", "nothing is masked"),
         ({"painted": Image.new("L", SIZE, 255), "invert": True}, "inpaint.mask", "inverted"),
         ({"painted": Image.new("L", (64, 128), 255)}, "inpaint.mask", "shaped like the photo"),
         ({"mask": "f" * 64}, "inpaint.mask", "fffff|stored|there is no|missing|There"),

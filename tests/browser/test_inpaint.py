@@ -261,6 +261,14 @@ def test_a_stroke_on_a_transparent_layer_is_taken_as_the_mask(inpaint, studio, c
     assert (mask(inpaint, studio) == (np.asarray(given.getchannel("A")) > 0)).all()
 
 
+def test_a_mask_that_is_shrunk_to_nothing_is_told_at_the_option_that_does_it(alone):
+    paint(alone, (0.4, 0.4), (0.45, 0.45))
+    option(alone, "grow").first.fill("-128")
+    option(alone, "grow").first.press("Tab")
+    alone.click("#inpaint-paint")
+    expect(alone.locator("#field-inpaint-grow .problem-note")).to_contain_text("shrunk by 128 px")
+
+
 def test_a_mask_of_another_shape_is_refused_with_both_sizes(inpaint):
     inpaint.locator("#field-inpaint-mask input[name=mask]").set_input_files(
         png(Image.new("L", (50, 100), 255))

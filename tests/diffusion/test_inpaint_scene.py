@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 from studio.core.geometry import Extent, ResizeMode
 from studio.core.inpaint import Inpaint, InpaintArea, MaskedContent, Outpaint
 from studio.diffusion.inpaint import latent_mask
-from studio.diffusion.inpaint_scene import grown, make_scene, region_around
+from studio.diffusion.inpaint_scene import make_scene, region_around
+from studio.diffusion.painted import grown
 
 FRAME = Extent(width=64, height=64)
 MASK_ID = "a" * 64

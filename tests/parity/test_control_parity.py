@@ -18,7 +18,7 @@ from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest, HiresPass
 from studio.core.samplers import Sampler, Upscaler
 from studio.diffusion.control_stack import ControlPictures, PromptPictures, in_one_pass
-from studio.diffusion.pictures import fit_picture
+from studio.diffusion.fitting import fit_picture
 from studio.diffusion.plan_control import PlannedControl, PlannedImagePrompt
 from studio.models.cache import FileCache
 from studio.models.load import load_component
@@ -302,6 +302,8 @@ def test_maps_of_one_union_net_with_masks_of_their_own_are_read_apart(sdxl: Lab,
     masked = units[2].planned.entry.model_copy(update={"mask": BLOB})
     units[2] = replace(units[2], planned=replace(units[2].planned, entry=masked))
     assert in_one_pass(units) == [[units[0], units[3]], [units[1]], [units[2]]]
+    units[3] = replace(units[3], mask=Image.new("L", (8, 8)))  # as of a map that knows a part of the canvas
+    assert in_one_pass(units) == [[unit] for unit in units]
 
 
 def test_a_batch_follows_one_map(sd1: Lab, maps: list[Image.Image], record: Record):

@@ -62,7 +62,8 @@ def _number(name: str, label: str) -> str:
     limits = Inpaint.model_json_schema()["properties"][name]
     low, high = _SLIDERS[name]
     return (
-        f'<div class="option" title="{_help(name)}"><label><span>{esc(label)}</span>'
+        f'<div class="option" id="field-inpaint-{name}" title="{_help(name)}">'
+        f"<label><span>{esc(label)}</span>"
         f'<input type="number" data-option="{name}" min="{limits["minimum"]}" max="{limits["maximum"]}">'
         f'<input type="range" data-option="{name}" min="{low}" max="{high}" step="1" '
         f'aria-label="{esc(label)}, slider"></label></div>'
@@ -82,4 +83,7 @@ def _outpaint() -> str:
         'step="8" value="0"></label>'
         for side in Outpaint.model_fields
     )
-    return f'<fieldset class="sides"><legend>Add canvas at a side, px</legend>{sides}</fieldset>'
+    return (
+        '<fieldset class="sides" id="field-inpaint-outpaint"><legend>Add canvas at a side, px</legend>'
+        f"{sides}</fieldset>"
+    )

@@ -8,8 +8,8 @@ from PIL import Image
 
 from studio.core.geometry import Extent, ResizeMode, place
 from studio.core.inpaint import Inpaint, InpaintArea
+from studio.diffusion.fitting import fit_grey, fit_picture, resized
 from studio.diffusion.inpaint_scene import make_scene
-from studio.diffusion.pictures import fit_grey, fit_picture, resized
 
 STRIPS = [(60_000, 1), (1, 60_000), (4_000_000, 1), (1, 4_000_000)]
 FRAME = Extent(width=512, height=512)
