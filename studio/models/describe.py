@@ -8,12 +8,14 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from traceback import format_exc
 
 from pydantic import ValidationError
 
 from studio.core.base import BlobId
 from studio.core.errors import EaselError
 from studio.core.models import Family, ModelInfo, ModelKind
+from studio.core.texts import storable
 from studio.models.cache import FileCache, sha256_of, stamp
 from studio.models.folders import weight_files
 from studio.models.network_card import NETWORKS, network_card, told_family
@@ -48,7 +50,8 @@ def describe(found: Found, cache: FileCache, put_preview: PutBlob | None) -> Mod
     except OSError as error:  # which may be over at the next look
         return _useless(found, str(error))
     except Exception as error:  # noqa: BLE001 - whatever a file sets off, it must not hide the others
-        _log.exception("%s cannot be described", found.path)
+        # Its words may come from the file, and who keeps the log may be unable to write all of them.
+        _log.error("%s", storable(f"{found.path} cannot be described\n{format_exc()}"))
         return _useless(found, str(contradiction(found.path, error)))
     cache.put(found.path, fact, info.model_dump_json())
     return info
