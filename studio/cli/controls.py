@@ -108,6 +108,6 @@ def _find(studio: Studio, name: str, kinds: tuple[ModelKind, ...]) -> ModelInfo:
     for info in models:
         if name in (info.id, info.name):
             return info
-    what = " or ".join(str(kind).replace("_", " ") for kind in kinds)
+    what = " or ".join(kind.noun for kind in kinds)
     names = ", ".join(info.name for info in models) or "none at all"
     raise NotFound(f"There is no {what} {name!r} here, but {names}.", "See: easel models list")

@@ -36,7 +36,7 @@ class Files:
         path = self._locate(name, ModelKind.LORA)
         kind = probe(path).kind
         if kind is not ModelKind.LORA:
-            raise InvalidRequest(f"{path.name} is a {str(kind).replace('_', ' ')}, not a LoRA.")
+            raise InvalidRequest(f"{path.name} is {kind.with_article}, not a LoRA.")
         return path
 
     def checkpoint(self, name: str) -> OpenCheckpoint:

@@ -25,6 +25,27 @@ class ModelKind(StrEnum):
     CLIP_VISION = "clip_vision"
     ANNOTATOR = "annotator"
 
+    @property
+    def noun(self) -> str:
+        """As it is written inside a sentence: 'embedding', 'LoRA'."""
+        return _NOUNS.get(self, str(self))
+
+    @property
+    def with_article(self) -> str:
+        """'an embedding', 'a LoRA'."""
+        return f"{'an' if self.noun[0] in 'aeiouAEIOU' else 'a'} {self.noun}"
+
+
+_NOUNS = {
+    ModelKind.VAE: "VAE",
+    ModelKind.LORA: "LoRA",
+    ModelKind.CONTROLNET: "ControlNet",
+    ModelKind.T2I_ADAPTER: "T2I-Adapter",
+    ModelKind.IP_ADAPTER: "IP-Adapter",
+    ModelKind.GLIGEN: "GLIGEN model",
+    ModelKind.CLIP_VISION: "image encoder",
+}
+
 
 class Family(StrEnum):
     SD1 = "SD 1.x"
@@ -92,6 +113,11 @@ class ModelInfo(Record):
         (), description="of a LoRA: textual inversions in its file, which prompts call by name while it is on"
     )
     vectors: int | None = Field(None, ge=1, description="of an embedding: tokens that it takes in a prompt")
+    vector_width: int | None = Field(
+        None, ge=1, description="of an embedding: channels of a vector, for SDXL of both encoders together"
+    )
+    trained_steps: int | None = Field(None, ge=0, description="of an embedding, where its file tells")
+    base_hash: str = Field("", description="of an embedding: short hash of `base`, where its file tells")
     network_hash: str = Field(
         "", description="hex, by which infotexts name a LoRA, embedding or hypernetwork; empty until computed"
     )

@@ -133,7 +133,7 @@ def _checkpoint(request: GenerateRequest, models: NetworkLookup) -> ModelInfo:
     checkpoint = _find(models, request.model, "model")
     if checkpoint.kind is not ModelKind.CHECKPOINT:
         raise InvalidRequest(
-            f"A picture needs a checkpoint, but {checkpoint.name} is a {checkpoint.kind}.",
+            f"A picture needs a checkpoint, but {checkpoint.name} is {checkpoint.kind.with_article}.",
             "Choose a checkpoint in the stack.",
             field="model",
         )
@@ -145,7 +145,7 @@ def _vae(request: GenerateRequest, checkpoint: ModelInfo, models: NetworkLookup)
         return None
     vae = _find(models, request.vae, "vae")
     if vae.kind is not ModelKind.VAE:
-        raise InvalidRequest(f"A VAE is needed here, but {vae.name} is a {vae.kind}.", field="vae")
+        raise InvalidRequest(f"A VAE is needed here, but {vae.name} is {vae.kind.with_article}.", field="vae")
     if not _same_latents(vae.family, checkpoint.family):
         raise InvalidRequest(
             f"{vae.name} is a VAE of {vae.family}, but {checkpoint.name} needs one of {checkpoint.family}.",

@@ -76,7 +76,7 @@ def _named(name: str, checkpoint: ModelInfo, models: NetworkLookup) -> ModelInfo
         raise InvalidRequest(error.problem, error.remedy, field="boxes.model") from error
     if info.kind is not ModelKind.GLIGEN:
         raise InvalidRequest(
-            f"Boxes need a GLIGEN model, but {info.name} is a {str(info.kind).replace('_', ' ')}.",
+            f"Boxes need a GLIGEN model, but {info.name} is {info.kind.with_article}.",
             "Choose a GLIGEN model, or none, for the first that fits.",
             field="boxes.model",
         )

@@ -118,10 +118,9 @@ class Fitting:
 
     def _checked(self, info: ModelInfo) -> ModelInfo:
         """Raises: InvalidRequest."""
-        what, checkpoint = _NAMES[self.kind], self.checkpoint
+        what, checkpoint = self.kind.noun, self.checkpoint
         if info.kind is not self.kind:
-            is_a = str(info.kind).replace("_", " ")
-            raise InvalidRequest(f"A {what} is needed here, but {info.name} is a {is_a}.")
+            raise InvalidRequest(f"A {what} is needed here, but {info.name} is {info.kind.with_article}.")
         if not info.usable:
             raise InvalidRequest(f"{info.name} cannot be used: {info.problem}")
         if not is_of_family(info, checkpoint):
@@ -136,9 +135,6 @@ class Fitting:
                 f"Choose a {what} that was trained on a model like {checkpoint.name}.",
             )
         return info
-
-
-_NAMES = {ModelKind.LORA: "LoRA", ModelKind.HYPERNETWORK: "hypernetwork"}
 
 
 def is_of_family(info: ModelInfo, checkpoint: ModelInfo) -> bool:
@@ -156,7 +152,7 @@ def the_one_named(name: str, kind: ModelKind, models: NetworkLookup) -> ModelInf
     found = models.named(name, kind)
     if not found:
         raise NotFound(
-            f"There is no {_NAMES[kind]} named {name[:80]!r} here.", "Choose one in the stack, or install it."
+            f"There is no {kind.noun} named {name[:80]!r} here.", "Choose one in the stack, or install it."
         )
     if len(found) > 1:
         files = " and ".join(info.location or info.id for info in found)

@@ -64,7 +64,9 @@ def annotator_of(shelf: Shelf, info: ModelInfo) -> ComponentRef:
         ModelFileError: its files are broken.
     """
     if info.kind is not ModelKind.ANNOTATOR or not info.usable:
-        raise InvalidRequest(f"{info.name} reads no pictures: {info.problem or f'it is a {info.kind}'}.")
+        raise InvalidRequest(
+            f"{info.name} reads no pictures: {info.problem or f'it is {info.kind.with_article}'}."
+        )
     path = shelf.path_of(info.id)
     config = _configs(path) if path.is_dir() else {}
     files = weight_files(path) if path.is_dir() else (path,)

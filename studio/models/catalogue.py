@@ -124,7 +124,7 @@ class ModelCatalogue:
         for info in self.models(kind) if digits else ():
             if digits and _has_hash(info, digits[1].lower()):
                 return info
-        what = str(kind or "model").replace("_", " ")
+        what = kind.noun if kind else "model"
         raise NotFound(
             f"There is no {what} named {name[:80]!r} here.", "Choose one from the list, or install it."
         )
@@ -199,7 +199,8 @@ class ModelCatalogue:
         info = self.find(model_id)
         if info.kind is not ModelKind.CHECKPOINT:
             raise InvalidRequest(
-                f"{info.name} is a {info.kind}, and only a checkpoint makes pictures.", field="model"
+                f"{info.name} is {info.kind.with_article}, and only a checkpoint makes pictures.",
+                field="model",
             )
         if not info.usable:
             raise InvalidRequest(f"{info.name} cannot be used: {info.problem}", field="model")

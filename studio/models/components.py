@@ -196,7 +196,7 @@ def _parts(shelf: Shelf, info: ModelInfo, path: Path) -> tuple[list[ComponentRef
     if info.kind is ModelKind.VAE:
         return [_vae(info, path)], {}
     if info.kind is not ModelKind.CHECKPOINT:
-        raise InvalidRequest(f"{info.name} is a {info.kind}, not a checkpoint.", field="model")
+        raise InvalidRequest(f"{info.name} is {info.kind.with_article}, not a checkpoint.", field="model")
     if path.is_dir():
         return _folder_components(info, path)
     return _file_components(info, path, shelf.tokenizer_folders())

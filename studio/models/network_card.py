@@ -28,6 +28,7 @@ from studio.models.folders import read_json
 from studio.models.hypernetwork_file import hypernetwork_layers
 from studio.models.lora_file import check_lora
 from studio.models.probe import read_sidecar
+from studio.models.signatures import embedding_tensors
 from studio.models.texts import MAX_LINE, MAX_TEXT, clean
 from studio.models.weights import Header
 
@@ -64,7 +65,7 @@ def network_card(path: Path, kind: ModelKind, name: str, header: Header) -> dict
         "rank": _rank(header) if kind is ModelKind.LORA else None,
         "alpha": _number(made.get("ss_network_alpha"), 1e6) if kind is ModelKind.LORA else None,
         "bundled_words": bundled,
-        "vectors": _vectors(header) if kind is ModelKind.EMBEDDING else None,
+        **(_inversion(header) if kind is ModelKind.EMBEDDING else {}),
         "network_hash": _told_hash(made),
         "suggests": hint_for(name, alias, clean(made.get("modelspec.title"), MAX_LINE))
         if kind is ModelKind.LORA
@@ -185,14 +186,17 @@ def _rank(header: Header) -> int | None:
     return ranks.pop() if len(ranks) == 1 and min(ranks) > 0 else None
 
 
-_NOT_VECTORS = "string_to_token"
-
-
-def _vectors(header: Header) -> int | None:
-    """Rows of the largest table; of an SDXL pair both have the same number."""
-    shapes = [info.shape for name, info in header.tensors.items() if not name.startswith(_NOT_VECTORS)]
-    rows = [shape[0] if len(shape) == 2 else 1 for shape in shapes if len(shape) in (1, 2)]
-    return max(rows, default=0) or None
+def _inversion(header: Header) -> dict[str, Any]:
+    """What the file of a textual inversion tells, under the names that AUTOMATIC1111's training gives it."""
+    shapes = {name: info.shape for name, info in header.tensors.items()}
+    told = [shapes[name] for name in embedding_tensors(shapes)]
+    steps = _number(header.metadata.get("step"), 1e9)
+    return {
+        "vectors": max((shape[0] if len(shape) == 2 else 1 for shape in told), default=0) or None,
+        "vector_width": sum(shape[-1] for shape in told) or None,
+        "trained_steps": int(steps) if steps is not None and steps >= 0 else None,
+        "base_hash": clean(header.metadata.get("sd_checkpoint"), MAX_LINE),
+    }
 
 
 def _told_hash(made: Mapping[str, str]) -> str:

@@ -154,7 +154,7 @@ def _graft(info: ModelInfo, path: Path) -> ComponentRef:
 
 def _file(info: ModelInfo, path: Path) -> ComponentRef:
     header = read_header(path)
-    with _whole(path, str(info.kind).replace("_", " ")):
+    with _whole(path, info.kind.noun):
         class_name, layout, prefix, config = _READERS[info.kind](
             info, {name: tensor.shape for name, tensor in header.tensors.items()}
         )

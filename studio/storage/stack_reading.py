@@ -51,11 +51,6 @@ _ENTRIES: Mapping[str, type[StackEntry]] = {
 }
 _PARTS: Mapping[str, type[Inpaint | Boxes]] = {"inpaint": Inpaint, "boxes": Boxes}
 _PART_WORDS: Mapping[str, str] = {"inpaint": "the inpainting settings", "boxes": "the boxes"}
-_WORDS: Mapping[ModelKind, str] = {
-    ModelKind.LORA: "LoRA",
-    ModelKind.CONTROLNET: "ControlNet",
-    ModelKind.IP_ADAPTER: "IP-Adapter",
-}
 
 
 @dataclass(frozen=True)
@@ -198,12 +193,12 @@ class StackReading:
             self._word(fact.name, fact.hash)
         elif self._resolve and not self._resolve(fact.name, fact.hash, fact.kind):
             self._draft.warnings.append(
-                f"The {_words(fact.kind)} {fact.name[:100]!r} that the prompt names is not here."
+                f"The {fact.kind.noun} {fact.name[:100]!r} that the prompt names is not here."
             )
 
     def _put(self, field: str, entry: StackEntry) -> None:
         entries = self._draft.values.get(field, ())
-        name = f"{_words(STACK_KINDS[field][0])} {entry.model[:100]!r}"
+        name = f"{STACK_KINDS[field][0].noun} {entry.model[:100]!r}"
         if len(entries) == MAX_STACKED:
             self._draft.warnings.append(f"The {name} was left out: {MAX_STACKED} of a kind can be stacked.")
         elif not self._has_pictures(field, (entry,)):
@@ -224,7 +219,7 @@ class StackReading:
         for kind in kinds:
             if model := self._resolve(name, digits, kind):
                 return model
-        self._draft.warnings.append(f"The {_words(kinds[0])} {name[:100]!r} is not here; it was left out.")
+        self._draft.warnings.append(f"The {kinds[0].noun} {name[:100]!r} is not here; it was left out.")
         return None
 
     def _embeddings(self, hashes: str) -> None:
@@ -302,10 +297,6 @@ def _old_hypernetwork(fields: dict[str, str]) -> list[NamedNetwork]:
     weight = fields.pop("Hypernet strength", "1")
     name = re.sub(r"\([0-9a-fA-F]{8}\)$", "", name)
     return [NamedNetwork(name, weight, kind=ModelKind.HYPERNETWORK)] if name and name != "None" else []
-
-
-def _words(kind: ModelKind) -> str:
-    return _WORDS.get(kind, str(kind).replace("_", " "))
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -158,6 +158,19 @@ def test_a_dora_needs_the_weights_that_it_was_trained_on(sd1: OpenCheckpoint):
         merge([odd], bare)
 
 
+@pytest.mark.parametrize("to", [None, Truncation(rank=2)], ids=["exact", "cut"])
+def test_what_cancels_is_no_change_and_is_not_written(sd1: OpenCheckpoint, to: Truncation | None):
+    weights = (0.3, 0.6, -0.9)
+    plain = a_lora(sd1, 1).network
+    odd = read_lora(other_kinds(sd1), sd1.targets, "odd")
+    for network in (plain, odd):
+        with pytest.raises(InvalidRequest, match="change nothing"):
+            merge([Weighted("mine", network, weight) for weight in weights], sd1, to)
+    half = LoraNetwork(dict(list(plain.layers.items())[::2]))
+    merged = merge([Weighted("whole", plain), Weighted("half", half, -1.0)], sd1, to)
+    assert merged.layers.keys() == plain.layers.keys() - half.layers.keys()
+
+
 def test_weights_of_zero_are_no_merge(sd1: OpenCheckpoint):
     with pytest.raises(InvalidRequest, match="change nothing"):
         merge([a_lora(sd1, 1, weight=0.0)], sd1)

@@ -40,12 +40,14 @@ def test_embeddings_are_loaded_or_skipped_as_they_fit_the_active_checkpoint(clie
     assert set(reply["loaded"]) == {"old-photo", "bad-hands"}
     assert set(reply["skipped"]) == {"gloss-xl"}
     assert reply["loaded"]["old-photo"] == {
-        "step": None,
-        "sd_checkpoint": None,
+        "step": 500,
+        "sd_checkpoint": "0123abcd",
         "sd_checkpoint_name": "toytown",
-        "shape": 768,
+        "shape": 128,
         "vectors": 4,
     }
+    assert reply["loaded"]["bad-hands"]["shape"] == 768  # its family's, where the file tells nothing
+    assert reply["loaded"]["bad-hands"]["step"] is None
     studio.activate("fake/large")
     assert set(get(client, "embeddings")["loaded"]) == {"gloss-xl"}
 

@@ -279,7 +279,7 @@ def test_a_batch_has_the_pictures_of_its_seeds(studio: LocalStudio) -> None:
     [
         ({"model": "two"}, "boxes", "work with checkpoints of SD 1.x.*two is SD 2.x"),
         ({"boxes": layout(model="nobody")}, "boxes.model", "nobody"),
-        ({"boxes": layout(model="net")}, "boxes.model", "need a GLIGEN model, but net is a controlnet"),
+        ({"boxes": layout(model="net")}, "boxes.model", "need a GLIGEN model, but net is a ControlNet"),
         ({"boxes": layout("red", " ")}, "boxes.boxes.1.phrase", "Box 2 does not say"),
     ],
 )

@@ -49,8 +49,8 @@ def test_a_picture_to_look_like(studio: FakeStudio, photo: Path):
         ("Town Canny", "needs MODEL=FILE"),
         ("Town Canny=", "needs MODEL=FILE"),
         ("Town Canny=nowhere.png", "there is no file nowhere.png"),
-        ("Town Look={photo}", "no controlnet or t2i adapter 'Town Look' here, but Town Canny"),
-        ("nobody={photo}", "no controlnet or t2i adapter 'nobody' here"),
+        ("Town Look={photo}", "no ControlNet or T2I-Adapter 'Town Look' here, but Town Canny"),
+        ("nobody={photo}", "no ControlNet or T2I-Adapter 'nobody' here"),
     ],
 )
 def test_what_cannot_be_read_is_told(studio: FakeStudio, photo: Path, value: str, sentence: str):

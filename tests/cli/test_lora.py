@@ -17,6 +17,7 @@ from studio.core.models import Family
 from studio.models.safe import open_weights
 from tests import tiny
 from tests.adapters import loras
+from tests.adapters.networks import write_embedding
 
 ATTENTION = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 
@@ -179,6 +180,7 @@ def test_what_cannot_be_is_a_sentence(here: Path, models: Path):
     tensors = {name: tensor.clone() for name, tensor in open_weights([broken]).items()}
     next(iter(tensors.values())).fill_(torch.nan)
     loras.write(broken, tensors)
+    write_embedding(here / "word.pt", torch.ones(2, 768))
     for words, sentence in (
         (["merge", anna, xl], "different families"),
         (["merge", anna, odd], "--base"),
@@ -188,6 +190,10 @@ def test_what_cannot_be_is_a_sentence(here: Path, models: Path):
         (["merge", anna, "--into", models / "tiny"], "another model"),
         (["merge", anna, "--into", models / "tiny", "--rank", 4], "--rank and --energy are for LoRAs"),
         (["merge", f"{anna}@0"], "change nothing"),
+        (["merge", f"{anna}@0.5", f"{anna}@-0.5"], "change nothing"),
+        (["merge", f"{anna}@0.3", f"{anna}@0.6", f"{anna}@-0.9"], "change nothing"),
+        (["merge", f"{anna}@0.5", f"{anna}@-0.5", "--rank", 4], "change nothing"),
+        (["info", here / "word.pt"], "word.pt is an embedding, not a LoRA"),
         (["resize", anna], "--rank 16, or --energy 0.95"),
         (["resize", anna, "--rank", 64], "at most rank 4"),
         (["resize", anna, "--rank", 2, "--out", here / "no folder" / "small"], "is not there"),
@@ -196,7 +202,7 @@ def test_what_cannot_be_is_a_sentence(here: Path, models: Path):
         (["extract", models / "tiny", models / "tiny.safetensors", "--rank", 4], "in no layer"),
     ):
         assert sentence in refusal(*words), words
-    assert len(list(here.iterdir())) == 5  # nothing was written
+    assert len(list(here.iterdir())) == 6  # nothing was written
 
 
 def test_a_full_disk_leaves_nothing_behind(here: Path, monkeypatch: pytest.MonkeyPatch):

@@ -78,6 +78,7 @@ def test_entries_go_before_tags_each_with_its_weight():
     [
         ("nothing", "no model nothing"),
         ("base", "Base is a checkpoint"),
+        ("Cat", "Cat is an embedding"),
         ("two", "SD 2.x.*SD 1.x"),
         ("bad", "cut off"),
     ],

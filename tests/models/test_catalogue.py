@@ -193,7 +193,7 @@ def test_a_name_can_be_looked_for_among_one_kind(tmp_path, models_dir):
     catalogue = catalogue_over(tmp_path, tmp_path / "models")
     assert catalogue.find("anna", ModelKind.LORA).kind is ModelKind.LORA
     assert catalogue.find("anna", ModelKind.CHECKPOINT).kind is ModelKind.CHECKPOINT
-    with pytest.raises(NotFound, match="no vae named 'anna'"):
+    with pytest.raises(NotFound, match="no VAE named 'anna'"):
         catalogue.find("anna", ModelKind.VAE)
 
 

@@ -198,6 +198,22 @@ def test_an_embedding_is_called_by_its_file_and_tells_its_vectors(
     assert card.base == content.get("sd_checkpoint_name", "")
 
 
+def test_what_the_training_of_an_embedding_wrote_is_on_its_card(models, catalogue):
+    (models / "embeddings").mkdir(parents=True)
+    told = {"step": 1, "sd_checkpoint": "0123abcd", "sd_checkpoint_name": "dream"}
+    torch.save({"string_to_param": {"*": torch.ones(2, 128)}} | told, models / "embeddings" / "small.pt")
+    pair = {"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}
+    torch.save(pair | {"step": "many"}, models / "embeddings" / "pair.pt")
+    small, pair_card = (catalogue().find(name) for name in ("small", "pair"))
+    assert (small.vector_width, small.trained_steps, small.base, small.base_hash) == (
+        128,
+        1,
+        "dream",
+        "0123abcd",
+    )
+    assert (pair_card.vector_width, pair_card.trained_steps, pair_card.base_hash) == (2048, None, "")
+
+
 HINTS = {
     "lcm-lora-sdv1-5": (Sampler.LCM, 6, 1.5),
     "LCM_LoRA_SDXL": (Sampler.LCM, 6, 1.5),

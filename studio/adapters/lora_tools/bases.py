@@ -95,7 +95,7 @@ def open_checkpoint(path: Path) -> OpenCheckpoint:
     """
     info = describe(Found(path, None, path.stem), FileCache(), None)
     if info.usable and info.kind is not ModelKind.CHECKPOINT:
-        raise InvalidRequest(f"{path.name} is a {str(info.kind).replace('_', ' ')}, not a checkpoint.")
+        raise InvalidRequest(f"{path.name} is {info.kind.with_article}, not a checkpoint.")
     components = components_of(_Alone(path), info, fingerprints=False).components
     parts = {role: _part(components[role]) for role in _ROLES if role in components}
     targets = {name: shape for part in parts.values() for name, shape in part.targets.items()}

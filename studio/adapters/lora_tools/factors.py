@@ -11,7 +11,7 @@ from torch import Tensor
 from studio.adapters.lora.layers import Factors
 from studio.core.errors import InvalidRequest
 
-_NOISE = 1e-6
+NOISE = 1e-6
 """Singular values below this share of the largest are rounding, not content."""
 
 
@@ -33,7 +33,7 @@ class Truncation:
 
     def keep(self, values: Tensor) -> int:
         """How many of the singular `values`, largest first, are kept; 0 where there is nothing to keep."""
-        known = int((values > _NOISE * values[0]).sum())
+        known = int((values > NOISE * values[0]).sum())
         if self.energy is not None and known:
             shares = values[:known].square().cumsum(0) / values.square().sum()
             known = min(known, 1 + int((shares < self.energy).sum()))
@@ -64,6 +64,12 @@ class Factored:
     @property
     def ranks(self) -> tuple[int, ...]:
         return tuple(down.shape[0] for _, down in self.layers.values())
+
+
+def energy(factors: Factors) -> float:
+    """The sum of the squares of all numbers of `up @ down`, without making it: O((out + columns) r^2)."""
+    up, down = (factor.double() for factor in factors)
+    return float(((up.T @ up) * (down @ down.T)).sum())
 
 
 def cut_product(factors: Factors, to: Truncation) -> Cut:

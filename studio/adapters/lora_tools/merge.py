@@ -13,11 +13,13 @@ from studio.adapters.lora.layers import Dora, Factors, LoraLayer
 from studio.adapters.lora.read import LoraNetwork
 from studio.adapters.lora_tools.bases import Base
 from studio.adapters.lora_tools.factors import (
+    NOISE,
     Cut,
     Factored,
     Truncation,
     cut_matrix,
     cut_product,
+    energy,
     factored,
 )
 from studio.core.errors import InvalidRequest
@@ -37,7 +39,8 @@ def merge(loras: Sequence[Weighted], base: Base, to: Truncation | None = None, e
     """One LoRA whose difference is the weighted sum of theirs.
 
     Products of two matrices, side by side, add up exactly, and so do their ranks. What is none (LoHa, LoKr,
-    cores, DoRA) is made one, and so is a layer whose ranks would exceed its size.
+    cores, DoRA) is made one, and so is a layer whose ranks would exceed its size. A layer where they cancel
+    each other is left out.
 
     Args:
         base: what all of them were read against; DoRAs need its weights.
@@ -94,13 +97,22 @@ def _limit(layer: LoraLayer, shape: tuple[int, ...]) -> int:
 def _sum(changes: Sequence[tuple[LoraLayer, float]], name: str, base: Base, to: Truncation | None) -> Cut:
     factors = [_scaled(layer.factors, layer.scale * weight) for layer, weight in changes if layer.factors]
     if len(factors) < len(changes):
-        total = sum(delta(layer, weight, name, base) for layer, weight in changes)
-        assert isinstance(total, Tensor)
-        return cut_matrix(total.flatten(1), to or Truncation())
+        deltas = [delta(layer, weight, name, base).flatten(1) for layer, weight in changes]
+        total = torch.stack(deltas).sum(0) if len(deltas) > 1 else deltas[0]
+        if total.norm() <= NOISE * sum(each.norm() for each in deltas):
+            return _nothing(total)
+        return cut_matrix(total, to or Truncation())
     up, down = torch.cat([up for up, _ in factors], 1), torch.cat([down for _, down in factors])
+    if energy((up, down)) <= NOISE**2 * sum(map(energy, factors)):
+        return _nothing(down)
     if to is None and down.shape[0] <= min(up.shape[0], down.shape[1]):
         return Cut((up, down), 1.0, 1.0)
     return cut_product((up, down), to or Truncation())
+
+
+def _nothing(like: Tensor) -> Cut:
+    """Changes that cancel each other, but for rounding."""
+    return Cut((like.new_empty(0, 0), like.new_empty(0, 0)), 0.0, 0.0)
 
 
 def _scaled(factors: Factors, scale: float) -> Factors:

@@ -57,7 +57,11 @@ def embeddings(studio: StudioDep) -> EmbeddingsReply:
 
 def _embedding(model: ModelInfo) -> EmbeddingRow:
     return EmbeddingRow(
-        sd_checkpoint_name=model.base or None, shape=_WIDTHS.get(model.family, 0), vectors=model.vectors or 0
+        step=model.trained_steps,
+        sd_checkpoint=model.base_hash or None,
+        sd_checkpoint_name=model.base or None,
+        shape=model.vector_width or _WIDTHS.get(model.family, 0),
+        vectors=model.vectors or 0,
     )
 
 
