@@ -30,8 +30,8 @@ from ui.wiring import Wiring, live_html
 
 PATHS = ("loras", "hypernetworks")
 
-_WITH_TAGS = "(text) => /<(lora|hypernet):/.test(text) ? text : ''"
-"""Most prompts have no tags, and typing them asks nobody."""
+_WITH_TAGS = r"(text) => /<(lora|lyco|hypernet):|<\w+:[^<>]+>/.test(text) ? text : ''"
+"""Most prompts have no tags, not even of a kind that there is not, and typing them asks nobody."""
 
 
 class Networks:

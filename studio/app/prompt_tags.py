@@ -9,10 +9,11 @@ from studio.core.conditions import HypernetworkInput, LoraInput
 from studio.core.errors import EaselError
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.protocol import PromptNetworks
-from studio.diffusion.prompt import LoraTag, NetworkTag
+from studio.diffusion.prompt import LoraTag, NetworkTag, stray_tag
 from studio.diffusion.prompt.tags import parse_tag
 
-_TAG = re.compile(r"<(?:lora|hypernet):[^<>]*>")
+_TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>")
+_STRAY_TAG = re.compile(r"<(?!(?:lora|lyco|hypernet):)\w+:[^<>]+>")
 
 Find = Callable[[str, ModelKind], ModelInfo]
 """The one model of a kind that a name means. Raises: NotFound, InvalidRequest."""
@@ -21,7 +22,7 @@ Find = Callable[[str, ModelKind], ModelInfo]
 def networks_in(prompt: str, find: Find) -> PromptNetworks:
     """Entries for the tags of `prompt` that name a model; the others stay where they are."""
     entries: list[LoraInput | HypernetworkInput] = []
-    problems: list[str] = []
+    problems = [stray_tag(tag) for tag in dict.fromkeys(_STRAY_TAG.findall(prompt))]
     for match in _TAG.finditer(prompt):
         tag = match[0]
         try:

@@ -10,7 +10,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from studio.diffusion.plan_stack import Fitting, NetworkLookup, PlannedNetwork, is_of_family
-from studio.diffusion.prompt import HypernetworkTag, ParsedPrompt, Segment, Span, prompt_schedule
+from studio.diffusion.prompt import HypernetworkTag, ParsedPrompt, Segment, Span, prompt_schedule, stray_tag
 from studio.diffusion.prompt.words import WordFinder, spelling
 
 
@@ -44,7 +44,7 @@ class PlannedWords:
 
     embeddings: tuple[PlannedEmbedding, ...] = ()
     notes: tuple[str, ...] = ()
-    """Sentences about names that are read as plain text instead."""
+    """Sentences about names and tags that are read in another way than it may be meant."""
 
 
 NO_NAMES = PlannedWords()
@@ -110,9 +110,11 @@ def plan_words(
         else next(PlannedEmbedding(info, field, word) for known, word, info in bundled if known == name)
         for name, field in used.items()
     )
+    strays = dict.fromkeys(tag for prompt in prompts.values() for tag in prompt.strays)
     return PlannedWords(
         embeddings,
         (
+            *map(stray_tag, strays),
             *(_note(by_name[name][0], checkpoint) for name in sorted(others) if not fitting[name]),
             *_hidden(bundled, {one.name: one for one in embeddings}),
         ),

@@ -52,6 +52,14 @@ def test_what_stood_around_a_tag_is_joined_again(prompt, left):
     assert networks_in(prompt, find).prompt == left
 
 
+def test_a_lyco_becomes_a_lora_and_a_tag_of_no_kind_stays_with_a_sentence():
+    found = networks_in("<lyco:ink:0.5> a cat <LORA:chalk:1>", find)
+    assert found.prompt == "a cat <LORA:chalk:1>"
+    assert found.loras == (LoraInput(model="id-of-ink", weight=0.5),)
+    (problem,) = found.problems
+    assert problem.startswith("The tag <LORA:chalk:1> calls nothing")
+
+
 @pytest.mark.parametrize("tag", ["<lora:nobody:1>", "<lora:ink:much>", "<lora:ink:11>", "<hypernet::1>"])
 def test_a_tag_that_says_nothing_stays_with_a_sentence(tag):
     found = networks_in(f"a cat {tag} <lora:chalk:1>", find)

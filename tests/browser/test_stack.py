@@ -301,6 +301,14 @@ def test_the_settings_that_a_lora_wants_are_one_click_away(page, studio):
     assert (str(request.sampler), request.steps, request.guidance_scale) == ("LCM", 6, 1.5)
 
 
+def test_a_tag_of_no_kind_that_there_is_is_told_under_the_prompt(page):
+    page.fill(PROMPT, "a ball <LORA:Watercolour:1>")
+    hint = page.locator("#prompt-tags")
+    expect(hint).to_contain_text("The tag <LORA:Watercolour:1> calls nothing")
+    page.fill(PROMPT, "a ball <lyco:Watercolour:1>")
+    expect(hint).to_contain_text("In the prompt: Watercolour 1")
+
+
 def test_tags_of_the_prompt_become_entries_and_entries_tags(page, studio):
     page.fill(PROMPT, "a cat, <lora:plain:0.7>, <hypernet:woodcut:0.4> on <lora:nobody:1>")
     hint = page.locator("#prompt-tags")

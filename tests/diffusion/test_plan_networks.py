@@ -151,6 +151,11 @@ def test_a_name_of_another_family_is_plain_text_with_a_note():
     assert all("SDXL" in note and "SD 1.x" in note and "plain text" in note for note in words.notes)
 
 
+def test_a_tag_of_no_kind_that_there_is_gets_a_note():
+    notes = planned("a <HYPERNET:ink:1> ball", negative_prompt="<HYPERNET:ink:1> <LORA:x>").words.notes
+    assert [note.split(" calls")[0] for note in notes] == ["The tag <HYPERNET:ink:1>", "The tag <LORA:x>"]
+
+
 def test_of_two_files_of_one_name_the_one_of_the_family_is_used():
     made = planned("both").words
     assert [one.model.id for one in made.embeddings] == ["both"]

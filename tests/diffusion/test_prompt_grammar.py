@@ -108,6 +108,27 @@ def test_network_tags_are_data_and_leave_no_text():
     assert spans("<lora:a:0.5>x<hypernet:h>") == [("x", 1)]
 
 
+def test_a_lyco_is_a_lora():
+    parsed = parse_prompt("x <lyco:a:0.5:unet=0.7>")
+    assert parsed.tags == (LoraTag("a", 0.5, 0.7),)
+    assert parsed.strays == ()
+    with pytest.raises(PromptError, match="no closing >"):
+        parse_prompt("a <lyco:b")
+
+
+def test_a_tag_of_no_kind_that_there_is_leaves_no_text_and_is_told():
+    parsed = parse_prompt("a<LORA:x:1> (b <segment:face>:1.2) [c<x:y>|d]")
+    assert parsed.strays == ("<LORA:x:1>", "<segment:face>", "<x:y>")
+    assert parsed.tags == ()
+    assert spans("a<LORA:x:1> b") == [("a b", 1)]
+
+
+@pytest.mark.parametrize("text", ["a < b: c > d", "<3", "<cat>", "<a:", "<:b>", r"\<LORA:x:1>", "a <b c:d>"])
+def test_what_is_no_tag_stays_text(text: str):
+    assert parse_prompt(text).strays == ()
+    assert "".join(said for said, _ in spans(text)) == text.replace("\\", "")
+
+
 def test_a_lora_weight_alone_is_for_both_networks():
     assert parse_prompt("<lora:a:0.5>").tags == (LoraTag("a", 0.5, 0.5),)
 

@@ -9,6 +9,7 @@ from studio.diffusion.prompt.schedule import (
     prompt_schedule,
 )
 from studio.diffusion.prompt.syntax import HypernetworkTag, LoraTag, NetworkTag, ParsedPrompt
+from studio.diffusion.prompt.tags import stray_tag
 
 __all__ = [
     "HypernetworkTag",
@@ -22,4 +23,5 @@ __all__ = [
     "parse_negative_prompt",
     "parse_prompt",
     "prompt_schedule",
+    "stray_tag",
 ]

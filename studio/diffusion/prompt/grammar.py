@@ -7,7 +7,8 @@ r"""Reads AUTOMATIC1111's prompt language into a tree.
 | `[a|b|c]`                   | one of them each step, in turn                                     |
 | `BREAK`                     | go on in a new chunk of 75 tokens                                  |
 | `a AND b :0.5`              | two prompts at once, the second at half weight                     |
-| `<lora:name:0.8>`           | a LoRA; `<hypernet:name:0.8>` a hypernetwork                       |
+| `<lora:name:0.8>`           | a LoRA, as `<lyco:name:0.8>`; `<hypernet:name:0.8>` a hypernetwork |
+| `<LORA:name:0.8>`           | nothing, nor is it text: so for any other word before the colon    |
 | `\(`                        | the bracket itself; so with `\ [ ] ) : \| <`                      |
 
 AUTOMATIC1111 takes what does not parse as text. Here unbalanced brackets and half-written constructs are
@@ -50,10 +51,10 @@ MAX_DEPTH = 50
 # its digits is then looked at once, and a prompt of digits takes as long as one of words.
 _GRAMMAR = r"""
     start: part (AND part)*
-    part: (item | mark | _TAG)* PART_WEIGHT?
+    part: (item | mark | _TAG | _STRAY_TAG)* PART_WEIGHT?
 
-    round: OPEN_ROUND (item | mark | _TAG)* (CLOSE_ROUND | WEIGHT)
-    square: OPEN_SQUARE (item | separator | _TAG)* (CLOSE_SQUARE | SWITCH)
+    round: OPEN_ROUND (item | mark | _TAG | _STRAY_TAG)* (CLOSE_ROUND | WEIGHT)
+    square: OPEN_SQUARE (item | separator | _TAG | _STRAY_TAG)* (CLOSE_SQUARE | SWITCH)
 
     ?item: text | new_chunk | round | square
     text: TEXT | ANGLE | HALF_TAG
@@ -73,8 +74,9 @@ _GRAMMAR = r"""
     WEIGHT.2: /:\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\)/
     SWITCH.2: /:\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\]/
     PART_WEIGHT.2: /:\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*(?=\bAND\b|\Z)/
-    _TAG.3: /<(lora|hypernet):[^<>]*>/
-    HALF_TAG.2: /<(lora|hypernet):/
+    _TAG.4: /<(lora|lyco|hypernet):[^<>]*>/
+    HALF_TAG.3: /<(lora|lyco|hypernet):/
+    _STRAY_TAG.2: /<\w+:[^<>]+>/
     TEXT: /((?!\b(AND|BREAK)\b)[^\\()\[\]:|<]|\\.|\\\Z)+/s
 """
 
@@ -107,11 +109,12 @@ def _parse(prompt: str, field: str) -> ParsedPrompt:
         if field == "negative_prompt":
             _check_not_composed(tokens)
         tags = tuple(parse_tag(str(token), token.start_pos or 0) for token in tokens if token.type == "_TAG")
+        strays = tuple(str(token) for token in tokens if token.type == "_STRAY_TAG")
         parts: Any = _parser().parse(prompt)
     except PromptError as error:
         error.field = field
         raise
-    return ParsedPrompt(parts, tags)
+    return ParsedPrompt(parts, tags, strays)
 
 
 @cache

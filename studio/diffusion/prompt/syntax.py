@@ -57,7 +57,7 @@ class ComposedPart:
 
 @dataclass(frozen=True)
 class LoraTag:
-    """`<lora:name:text_encoder:unet>`: a LoRA and how strongly it acts on either network."""
+    """`<lora:name:text_encoder:unet>`, or `<lyco:...>`: a LoRA and how strongly it acts on either network."""
 
     name: str
     text_encoder: float = 1.0
@@ -87,3 +87,5 @@ class ParsedPrompt:
     """At least one; several where the prompt holds `AND`."""
     tags: tuple[NetworkTag, ...] = ()
     """In the order in which they were written; they leave no text behind."""
+    strays: tuple[str, ...] = ()
+    """Tags of a kind that there is not, as they were written; they leave no text behind either."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from studio.core.errors import PromptError
 from studio.diffusion.prompt.syntax import HypernetworkTag, LoraTag, NetworkTag
 
-_WEIGHTS = {"lora": ("te", "unet"), "hypernet": ("weight",)}
+_WEIGHTS = {"lora": ("te", "unet"), "lyco": ("te", "unet"), "hypernet": ("weight",)}
 """What the numbers of a tag mean, in order; each can also be given by its name: `te=0.5`."""
 
 MAX_WEIGHT = 10
@@ -32,6 +32,18 @@ def parse_tag(tag: str, position: int) -> NetworkTag:
         return HypernetworkTag(name.strip(), weights.get("weight", 1.0), position)
     text_encoder = weights.get("te", 1.0)
     return LoraTag(name.strip(), text_encoder, weights.get("unet", text_encoder), position)
+
+
+def stray_tag(tag: str) -> str:
+    """A sentence about a tag of a kind that there is not.
+
+    AUTOMATIC1111 takes `<word:...>` out of a prompt for any word, and does nothing where it knows none of
+    that spelling: capitals count.
+    """
+    return (
+        f"The tag {tag[:80]} calls nothing, and is no part of the text either: there are <lora:name:1>, "
+        "<lyco:name:1> and <hypernet:name:1>, in small letters."
+    )
 
 
 def _weights(arguments: list[str], names: tuple[str, ...], tag: str, position: int) -> dict[str, float]:
