@@ -146,6 +146,8 @@ class _Batch:
         return latents
 
     def pictures(self, source: Image.Image | None) -> list[Image.Image]:
+        if self.scene is not None and self.plan.first.steps_run == 0:
+            return [self.scene.untouched] * self.request.batch_size
         latents = self.latents(source)
         self.observer.check()
         self._report("Decoding", self.plan.total_steps // self.request.batches)
@@ -167,14 +169,16 @@ class _Batch:
 
     def _inpaint(self, part: DenoisePass, inpainting: Inpainting, noise: NoiseSource) -> torch.Tensor:
         """A pass that repaints the masked part of a photo; at full strength it starts from noise alone."""
+        if part.steps_run == 0:
+            return inpainting.photo()
         has_channels = self.modules.unet.config.in_channels > LATENT_CHANNELS
-        clean = None if has_channels and part.strength == 1 else inpainting.encode()
+        blends = inpainting.is_soft or not has_channels
+        clean = inpainting.encode() if blends or part.strength < 1 else None
         drawn = self._draw(noise, latent_shape(part.extent))
-        start = None if clean is None or part.strength == 1 else inpainting.start(clean, drawn)
-        if has_channels:
-            return self._denoise(part, 0, start, noise, drawn, channels=inpainting.channels())
-        assert clean is not None
-        return self._denoise(part, 0, start, noise, drawn, blend=inpainting.blend(clean, drawn))
+        start = inpainting.start(clean, drawn) if clean is not None and part.strength < 1 else None
+        channels = inpainting.channels() if has_channels else None
+        blend = inpainting.blend(clean, drawn) if clean is not None and blends else None
+        return self._denoise(part, 0, start, noise, drawn, channels=channels, blend=blend)
 
     def _hires_pass(self, latents: torch.Tensor, part: DenoisePass, upscaler: Upscaler) -> torch.Tensor:
         noise = NoiseSource(self.seeds, self.device)

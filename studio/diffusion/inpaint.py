@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -13,7 +12,7 @@ from studio.diffusion.conditions import UnetCall
 from studio.diffusion.decode import Vae, encode_pictures, encode_pixels
 from studio.diffusion.inpaint_scene import InpaintScene
 from studio.diffusion.noise import NoiseSource
-from studio.diffusion.painted import MASKED, latent_cells
+from studio.diffusion.painted import hardened, latent_cells
 from studio.diffusion.pictures import to_tensor
 from studio.diffusion.samplers import Scheduler
 
@@ -78,9 +77,18 @@ class Inpainting:
         self._noise = noise
         self._mask = latent_mask(scene.changing(soft=options.soft), soft=options.soft).to(noise.device)
 
+    @property
+    def is_soft(self) -> bool:
+        """True where grey parts change less, which only a blend can do."""
+        return self._options.soft
+
     def encode(self) -> torch.Tensor:
         """The photo with its masked content: (B, 4, H/8, W/8), scaled."""
-        return encode_pictures(self._vae, [self._scene.start(self._options.content)], self._noise)
+        return self._encode(self._options.content)
+
+    def photo(self) -> torch.Tensor:
+        """The photo as it is: (B, 4, H/8, W/8), scaled."""
+        return self._encode(MaskedContent.ORIGINAL)
 
     def start(self, clean: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """`clean` with what lies under the mask when painting starts."""
@@ -92,13 +100,26 @@ class Inpainting:
         return clean
 
     def channels(self) -> InpaintChannels:
-        """What a UNet made for inpainting is told of the photo."""
-        scene = self._scene
-        pixels = to_tensor(scene.framed(scene.photo))
-        visible = torch.from_numpy(np.array(scene.frame_mask)) < MASKED
-        return InpaintChannels(self._mask, encode_pixels(self._vae, pixels * visible, self._noise))
+        """What a UNet made for inpainting is told of the photo.
+
+        Such nets know masks of 0 and 1 only. Where grades count, all that may change is masked for them, and
+        the blend alone says how much.
+        """
+        soft = self._options.soft
+        changing = self._scene.changing(soft=soft)
+        hidden = changing.point(lambda value: 255 if value else 0) if soft else hardened(changing)
+        pixels = to_tensor(self._scene.framed(self._scene.photo))
+        masked_latents = encode_pixels(self._vae, pixels * (to_tensor(hidden) < 0), self._noise)
+        return InpaintChannels((self._mask > 0).float(), masked_latents)
 
     def blend(self, clean: torch.Tensor, noise: torch.Tensor) -> LatentBlend:
-        """How a UNet of four channels is kept from changing what is not masked."""
+        """How a UNet of four channels is kept from changing what is not masked, and any UNet from changing
+        grey parts too much: those go back to the photo itself, whatever painting began with.
+        """
         self._noise.draw(clean.shape[1:])  # diffusers encodes the masked photo here as well, to no effect
-        return LatentBlend(clean, noise, self._mask)
+        is_filled = self._options.content is MaskedContent.FILL
+        around = self.photo() if self._options.soft and is_filled else clean
+        return LatentBlend(around, noise, self._mask)
+
+    def _encode(self, content: MaskedContent) -> torch.Tensor:
+        return encode_pictures(self._vae, [self._scene.start(content)], self._noise)

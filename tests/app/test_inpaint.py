@@ -136,6 +136,16 @@ def test_a_stroke_thinner_than_a_latent_changes_the_photo(studio, photo, request
     assert changed[np.asarray(thin) > 0].mean() > 0.9
 
 
+@pytest.mark.parametrize("model", ["tiny", "nine"])
+@pytest.mark.parametrize("area", list(InpaintArea))
+@pytest.mark.parametrize("content", list(MaskedContent))
+@pytest.mark.parametrize("strength", [0.0, 0.2])
+def test_where_no_step_is_run_the_photo_stays(studio, photo, request_of, model, area, content, strength):
+    """0.2 of four steps is less than one."""
+    (result,) = pictures(studio, request_of(model, strength, area=area, content=content, padding=8))
+    assert not differs(photo, result).any()
+
+
 def test_outpainting_alone_needs_no_mask(studio, photo, request_of):
     request = request_of(mask=None, outpaint=Outpaint(left=32)).model_copy(update={"width": 128})
     (result,) = pictures(studio, request)

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoPipelineForInpainting
 from PIL import Image
 
-from studio.core.inpaint import Inpaint
+from studio.core.inpaint import Inpaint, MaskedContent
 from studio.core.models import Family
 from studio.core.requests import GenerateRequest, SourceImage
 from studio.core.samplers import Sampler
@@ -89,3 +89,35 @@ def test_a_batch_is_inpainted_alike(
         for i in range(2)
     ]
     assert_equal(both.ours(request, photo, mask=mask), torch.cat(singles), record)
+
+
+@pytest.mark.parametrize("model", ["sd1", "sd1-nine"])
+@pytest.mark.parametrize("strength", [0.7, 1.0])
+def test_a_soft_mask_keeps_the_latents_around_it_with_any_model(
+    sides: dict[str, Sides], photo: Image.Image, mask: Image.Image, model: str, strength: float
+) -> None:
+    both, request = sides[model], request_for(strength, Sampler.EULER)
+    kept = both.ours(with_options(request_for(0, Sampler.EULER), soft=True), photo, mask=mask)
+    grey = mask.point(lambda value: value // 2)
+    painted, faint = (both.ours(with_options(request, soft=True), photo, mask=one) for one in (mask, grey))
+    around = torch.ones(kept.shape[-2:], dtype=torch.bool)
+    around[1:7, 2:7] = False
+    assert torch.equal(painted[:, :, around], kept[:, :, around])
+    assert torch.equal(faint[:, :, around], kept[:, :, around])
+    changes = [(one - kept)[:, :, ~around].abs().mean() for one in (faint, painted)]
+    assert 0 < changes[0] < changes[1]
+
+
+@pytest.mark.parametrize("model", ["sd1", "sd1-nine"])
+def test_at_strength_0_the_latents_are_those_of_the_photo(
+    sides: dict[str, Sides], photo: Image.Image, mask: Image.Image, model: str
+) -> None:
+    request = request_for(0, Sampler.EULER)
+    kept = sides[model].ours(request, photo, mask=mask)
+    for content in MaskedContent:
+        assert torch.equal(sides[model].ours(with_options(request, content=content), photo, mask=mask), kept)
+
+
+def with_options(request: GenerateRequest, **options: object) -> GenerateRequest:
+    assert request.inpaint is not None
+    return request.model_copy(update={"inpaint": request.inpaint.model_copy(update=options)})
