@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from studio.cli.generate_options import ControlOptions, PictureOptions, ProcessOptions
 from studio.cli.groups import grouped
+from studio.cli.inpaint import InpaintOptions
 from studio.cli.options import StudioOptions
 from studio.cli.outputs import Naming, asked_place, places_for, writing_explained
 from studio.cli.progress import follow
@@ -30,7 +31,8 @@ EPILOG = (
     'easel generate "a house" --control my-canny=canny:photo.jpg@0.8 --control my-depth=depth.png\n\n'
     'easel generate "a house" --image-prompt my-ip-adapter=style.png@0.6\n\n'
     'easel generate "a meadow" --box "a red ball@0.1,0.4,0.5,0.9" --box "a tree@0.6,0,1,0.8"\n\n'
-    'easel generate "a cat" --source photo.jpg --mask mask.png --strength 1'
+    'easel generate "a cat" --source photo.jpg --mask mask.png --strength 1 --area "only masked"\n\n'
+    'easel generate "a lake" --source photo.jpg --outpaint left=256 --size 768x512 --strength 1'
 )
 FORMATS: dict[str, Literal["png", "jpeg", "webp"]] = {
     ".png": "png",
@@ -63,6 +65,7 @@ Places = Callable[[int], tuple[Path, ...]]
 def generate(
     prompt: Words,
     picture: PictureOptions,
+    inpaint: InpaintOptions,
     process: ProcessOptions,
     control: ControlOptions,
     machine: StudioOptions,
@@ -75,7 +78,7 @@ def generate(
     files' names go to stdout, progress to stderr. Every file carries the settings that made it.
     """
     file_format = FORMATS[asked_place(out, _USUAL_OUT, _PICTURES).suffix.lower()]
-    sources = (*picture.files, *control.files)
+    sources = (*filter(None, (picture.source, inpaint.mask)), *control.files)
     places = partial(places_for, out, _USUAL_OUT, sources, force=force, naming=_PICTURES)
     with open_studio(machine.settings()) as studio:
         checkpoint = find_checkpoint(studio, process.model)
@@ -84,6 +87,7 @@ def generate(
             model=checkpoint.id,
             output={"format": file_format},
             **picture.fields(studio, checkpoint.native_size),
+            **inpaint.fields(studio, picture.source),
             **process.fields(),
             **control.fields(studio),
         )

@@ -17,7 +17,7 @@ from studio.cli.controls import (
     image_prompt_entries,
     named_files,
 )
-from studio.cli.scene import BoxOption, BoxShare, MaskOption, layout_fields, mask_fields
+from studio.cli.scene import BoxOption, BoxShare, layout_fields
 from studio.core.errors import InvalidRequest
 from studio.core.protocol import Studio
 from studio.core.requests import GenerateRequest, SourceImage
@@ -52,12 +52,6 @@ class PictureOptions:
             help=f"With --source: 0 keeps the picture, 1 repaints it; {_USUAL_STRENGTH} unless told.",
         ),
     ] = None
-    mask: MaskOption = None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What the pictures are made of."""
-        return tuple(filter(None, (self.source, self.mask)))
 
     def fields(self, studio: Studio, native_size: int) -> dict[str, Any]:
         """Those of a `GenerateRequest`; without --size, both sides have `native_size` px.
@@ -73,7 +67,6 @@ class PictureOptions:
             "batch_size": self.batch_size,
             "batches": self.batches,
             "source": self._source(studio),
-            "inpaint": mask_fields(studio, self.mask, self.source),
         }
 
     def _source(self, studio: Studio) -> dict[str, Any] | None:

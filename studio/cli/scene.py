@@ -1,17 +1,15 @@
-"""`--box PHRASE@X0,Y0,X1,Y1` and `--mask FILE` of `easel generate`: what is to be seen where."""
+"""`--box PHRASE@X0,Y0,X1,Y1` of `easel generate`: what is to be seen where."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from studio.core.boxes import Boxes
 from studio.core.errors import InvalidRequest
-from studio.core.protocol import Studio
 
 BoxOption = Annotated[
     list[str] | None,
@@ -32,17 +30,8 @@ BoxShare = Annotated[
         rich_help_panel="Control",
     ),
 ]
-MaskOption = Annotated[
-    Path | None,
-    typer.Option(
-        exists=True,
-        dir_okay=False,
-        help="With --source: paint anew only what is light in this picture.",
-        rich_help_panel="Picture",
-    ),
-]
 
-_SIDE = r"\s*(\d*\.?\d+)\s*"
+_SIDE = r"\s*([+-]?\d*\.?\d+)\s*"
 _BOX = re.compile(rf"(?P<phrase>.+)@{_SIDE},{_SIDE},{_SIDE},{_SIDE}", re.DOTALL)
 
 
@@ -66,14 +55,3 @@ def _box(value: str) -> dict[str, Any]:
         )
     x0, y0, x1, y1 = (float(match[i]) for i in range(2, 6))
     return {"phrase": match["phrase"].strip(), "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1}}
-
-
-def mask_fields(studio: Studio, mask: Path | None, source: Path | None) -> dict[str, Any] | None:
-    """The fields of `Inpaint`; None without a mask. Raises: InvalidRequest, ImageError."""
-    if mask is None:
-        return None
-    if source is None:
-        raise InvalidRequest(
-            "--mask says what is painted anew in a picture, and there is none.", "Add --source."
-        )
-    return {"mask": studio.put_blob(mask.read_bytes())}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 from typer.testing import CliRunner
 
 from studio.cli import app
@@ -86,6 +86,24 @@ def test_generate_writes_over_nothing_that_is_there(tmp_path, models_dir):
     assert ball.read_bytes() == before
 
 
+def test_generate_paints_a_part_of_a_picture_anew(tmp_path, models_dir):
+    photo, mask, out = tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out.png"
+    before = Image.effect_noise((64, 64), 80).convert("RGB")
+    before.save(photo)
+    masked = Image.new("L", (64, 64), 0)
+    masked.paste(255, (16, 16, 40, 40))
+    masked.save(mask)
+    options = ["--models-dir", models_dir, "--data-dir", tmp_path / "data", "--model", "tiny", "--steps", 2]
+    told = ["--source", photo, "--mask", mask, "--blur", 0, "--area", "only masked", "--outpaint", "left=16"]
+    made = easel("generate", "a red ball", "--out", out, "--strength", 1, *options, *told)
+    assert made.returncode == 0, made.stderr
+    with Image.open(out) as picture:
+        assert picture.size == (80, 64)
+        after = picture.convert("RGB").crop((16, 0, 80, 64))
+        assert ImageChops.difference(before, after).crop((8, 0, 64, 64)).getbbox() == (8, 16, 32, 40)
+        assert "Inpaint area: Only masked" in picture.text["parameters"]
+
+
 def test_generate_refuses_before_it_loads_anything(tmp_path, models_dir):
     options = ["--models-dir", models_dir, "--data-dir", tmp_path, "--model", "tiny"]
     for wrong, sentence in (
@@ -95,6 +113,9 @@ def test_generate_refuses_before_it_loads_anything(tmp_path, models_dir):
         (["--out", tmp_path / "nowhere" / "ball.png"], "nowhere for the result is not there"),
         (["--model", "nothing"], "no checkpoint 'nothing'"),
         (["--strength", "0.5"], "Add --source"),
+        (["--blur", "8"], "--blur says how a part of a picture is painted anew, and there is none"),
+        (["--outpaint", "right=64"], "Add --source"),
+        (["--box", "a ball@-0.1,0,0.5,1"], "boxes.boxes.0.box.x0 must be at least 0.0, and is -0.1. See"),
         (["--box", "a ball@0,0,2,1"], "boxes.boxes.0.box.x1 must be at most 1.0, and is 2.0. See"),
     ):
         answer = CliRunner().invoke(app, ["generate", "a red ball", *map(str, [*options, *wrong])])
