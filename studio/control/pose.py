@@ -41,7 +41,7 @@ def openpose(picture: Rgb, options: PoseOpenpose, nets: Nets) -> Pose:
         warnings.simplefilter("ignore")  # divisions by the length of limbs that are points
         found = detector.detect_poses(for_net(picture, options.resolution), options.hands, options.face)
     people = tuple(_person_of(each, options) for each in found)
-    return _pose(picture, people)
+    return pose_of(picture, people)
 
 
 def _estimator(nets: Nets, options: PoseOpenpose, part: str) -> Any:
@@ -88,7 +88,7 @@ def vitpose(picture: Rgb, options: PoseVit, nets: Nets) -> Pose:
     boxes = find_persons(nets.get(Net.DETECTOR, Net.SEGMENTATION), seen)
     net = nets.get(Net.VITPOSE)
     if not len(boxes):
-        return _pose(picture, ())
+        return pose_of(picture, ())
     inputs = net.processor(images=Image.fromarray(seen), boxes=[boxes], return_tensors="pt")
     with torch.no_grad():
         answer = net.module(pixel_values=inputs["pixel_values"].to(net.device), **_experts(net, len(boxes)))
@@ -97,7 +97,7 @@ def vitpose(picture: Rgb, options: PoseVit, nets: Nets) -> Pose:
     people = tuple(
         body_of(_joints(net, each, options.confidence), Extent(width=width, height=height)) for each in found
     )
-    return _pose(picture, tuple(person for person in people if any(person.body)))
+    return pose_of(picture, tuple(person for person in people if any(person.body)))
 
 
 def _experts(net: BorrowedNet, count: int) -> dict[str, Any]:
@@ -142,7 +142,8 @@ def body_of(joints: Mapping[str, NDArray[np.float64]], canvas: Extent) -> Person
     )
 
 
-def _pose(picture: Rgb, people: tuple[Person, ...]) -> Pose:
+def pose_of(picture: Rgb, people: tuple[Person, ...]) -> Pose:
+    """Raises: InvalidRequest: there is nobody."""
     if not people:
         raise InvalidRequest(
             "There is nobody in this picture whose pose can be seen.",

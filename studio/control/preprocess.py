@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from studio.control import colours, depth, drawn, lines, pose, segmentation
+from studio.control import colours, depth, drawn, lines, pose, segmentation, wholebody
 from studio.control.annotators import Annotators, Told
 from studio.control.nets import Nets
 from studio.control.picture import Rgb, is_empty, read_rgb, scaled, to_map
@@ -42,6 +42,7 @@ PREPROCESS: Mapping[str, Preprocess] = {
     "depth_zoe": depth.depth,
     "depth_leres": depth.leres,
     "pose_openpose": pose.openpose,
+    "pose_dw": wholebody.dwpose,
     "pose_vit": pose.vitpose,
     "normal_bae": depth.normal_bae,
     "normal_depth": depth.normal_depth,
@@ -64,7 +65,7 @@ EMPTY_CANVAS = (
 )
 """Problem and remedy."""
 
-_EXACT = frozenset({"segmentation", "pose_openpose", "pose_vit", "threshold", "scribble_drawing"})
+_EXACT = frozenset({"segmentation", "pose_openpose", "pose_dw", "pose_vit", "threshold", "scribble_drawing"})
 """Kinds whose maps have no colours between their colours."""
 
 _SKELETON_SIDE = 512

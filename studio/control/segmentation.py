@@ -10,13 +10,11 @@ from PIL import Image
 from studio.control.ade20k import colours_of
 from studio.control.nets import BorrowedNet, Nets
 from studio.control.picture import Rgb, not_too_narrow, reading_size
+from studio.control.yolox import Boxes, find_by_yolox
 from studio.core.annotator_nets import Net
 from studio.core.preprocess import Segmentation
 
 PERSON = "person"
-
-Boxes = NDArray[np.float32]
-"""(n, 4): left, top, width, height of each, px."""
 
 _SMALLEST_PERSON = 0.001
 """Share of the picture below which a patch of the class person is noise."""
@@ -48,6 +46,8 @@ def classes_of(net: BorrowedNet, picture: Rgb, resolution: int = 0) -> NDArray[n
 
 def find_persons(net: BorrowedNet, picture: Rgb) -> Boxes:
     """The persons in a picture, by a detector or by a net of segmentation that knows persons."""
+    if net.net is Net.YOLOX:
+        return find_by_yolox(net, picture)
     return _detected(net, picture) if net.net is Net.DETECTOR else _patches(net, picture)
 
 

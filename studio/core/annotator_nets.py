@@ -26,6 +26,8 @@ class Net(StrEnum):
     OPENPOSE_BODY = "openpose_body"
     OPENPOSE_HAND = "openpose_hand"
     OPENPOSE_FACE = "openpose_face"
+    DWPOSE = "dwpose"
+    YOLOX = "yolox"
     VITPOSE = "vitpose"
     DETECTOR = "detector"
     NORMAL_BAE = "normal_bae"
@@ -74,6 +76,12 @@ WEIGHTS: Mapping[Net, HubWeights] = {
     ),
     Net.OPENPOSE_FACE: HubWeights(
         title="OpenPose face", repo=_ANNOTATORS, file="facenet.pth", size_bytes=153_700_000
+    ),
+    Net.DWPOSE: HubWeights(
+        title="DWPose", repo="yzd-v/DWPose", file="dw-ll_ucoco_384.onnx", size_bytes=134_399_116
+    ),
+    Net.YOLOX: HubWeights(
+        title="YOLOX (finds persons)", repo="yzd-v/DWPose", file="yolox_l.onnx", size_bytes=216_746_733
     ),
     Net.VITPOSE: HubWeights(
         title="ViTPose base", repo="usyd-community/vitpose-base-simple", size_bytes=344_000_000

@@ -200,6 +200,14 @@ _FACTS = (
         ),
     ),
     _facts(
+        "pose_dw",
+        "Pose",
+        "DWPose",
+        (ControlType.OPENPOSE,),
+        _module("dw_openpose_full", "dwpose"),
+        needs=(_model(Net.DWPOSE), Need(nets=(Net.YOLOX, Net.DETECTOR), field="detector")),
+    ),
+    _facts(
         "pose_vit",
         "Pose",
         "ViTPose",

@@ -39,7 +39,6 @@ CONTROL_MODES: Mapping[ControlMode, str] = {
 """In the order in which the API numbers them."""
 
 NO_MODULE = "none"
-_DWPOSE = ("dw_openpose", "dwpose")
 _UNUSED = -1.0
 """A threshold or resolution that a module does not have."""
 
@@ -115,12 +114,6 @@ def preprocessor_of(unit: UnitModule) -> Preprocessor | None:
     name = unit.module.strip().lower()
     if name in ("", NO_MODULE):
         return None
-    if name.startswith(_DWPOSE):
-        raise InvalidRequest(
-            "DWPose is not run here: its nets come as ONNX files only, for which Easel has no runtime.",
-            "openpose_full finds bodies, hands and faces as well; vitpose finds bodies better.",
-            field="module",
-        )
     if refused := refusal_of(name):
         raise InvalidRequest(*refused, field="module")
     if name not in MODULES:

@@ -193,10 +193,9 @@ class DepthLeres(_Net, _Distances):
     kind: Literal["depth_leres"] = "depth_leres"
 
 
-class PoseOpenpose(_Net):
-    """Persons as OpenPose's skeletons (Cao et al. 2019)."""
+class _Persons(_Net):
+    """Persons as OpenPose's skeletons."""
 
-    kind: Literal["pose_openpose"] = "pose_openpose"
     body: bool = Field(True, description="18 joints of each person")
     hands: bool = Field(False, description="21 joints of each hand")
     face: bool = Field(False, description="70 points of each face")
@@ -206,6 +205,24 @@ class PoseOpenpose(_Net):
         if not (self.body or self.hands or self.face):
             raise ValueError("a pose needs at least one of body, hands and face")
         return self
+
+
+class PoseOpenpose(_Persons):
+    """Persons as OpenPose's skeletons (Cao et al. 2019)."""
+
+    kind: Literal["pose_openpose"] = "pose_openpose"
+
+
+class PoseDw(_Persons):
+    """Persons as OpenPose's skeletons, by a net that sees body, hands and face at once (Yang et al. 2023)."""
+
+    kind: Literal["pose_dw"] = "pose_dw"
+    hands: bool = Field(True, description="21 joints of each hand")
+    face: bool = Field(True, description="70 points of each face")
+    detector: ModelId = Field(
+        "", description="id of the net that finds the persons; empty: the best one installed"
+    )
+    confidence: float = Field(0.3, ge=0, le=1, description="a point less sure than this is left out")
 
 
 class PoseVit(_Chosen):
@@ -306,6 +323,7 @@ Preprocessor = Annotated[
     | DepthZoe
     | DepthLeres
     | PoseOpenpose
+    | PoseDw
     | PoseVit
     | NormalBae
     | NormalDepth

@@ -1,7 +1,7 @@
 """Nets that read pictures (depth, edges, poses, ...) as components of the manager.
 
-They are folders of transformers, or single files that controlnet_aux has the classes for. Whatever they are,
-the weights are read by `safe` and handed to the module; no library of theirs opens a file.
+They are folders of transformers, single files that controlnet_aux has the classes for, or graphs of ONNX.
+Whatever they are, the weights are read by us and handed to the module; no library of theirs opens a file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from studio.core.annotator_nets import Net
 from studio.core.errors import CorruptFile, InvalidRequest, UnknownFile
 from studio.core.models import ModelInfo, ModelKind
 from studio.models.annotator_files import CONTROLNET_AUX, new_net, places
+from studio.models.annotator_graphs import net_of_ports
+from studio.models.cache import sha256_of
 from studio.models.components import ComponentRef, Shelf, fingerprinted
 from studio.models.configs import Config
 from studio.models.folders import COMPONENT_CONFIG, component_class, read_json, weight_files
 from studio.models.modules import refuse_endless
+from studio.models.onnx_file import ONNX, read_graph
 from studio.models.safe import open_weights
+from studio.models.safetensors_file import mapped_weights
+from studio.models.weights import Header
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +85,10 @@ def annotator_of(shelf: Shelf, info: ModelInfo) -> ComponentRef:
         size_bytes=sum(file.stat().st_size for file in files),
         config=config,
     )
+    if path.suffix.lower() == ONNX:
+        # The file is the net's configuration as well, so all of it counts.
+        digest = shelf.cache.remember(path, "sha256", lambda: sha256_of(path))
+        return replace(ref, class_name=ONNX, digest=digest)
     ref = fingerprinted(ref, shelf.cache)
     behaviour = json.dumps([ref.layout, config], sort_keys=True)
     return replace(ref, digest=hashlib.sha256(f"{ref.digest}{behaviour}".encode()).hexdigest())
@@ -101,8 +110,8 @@ def load_annotator(ref: ComponentRef) -> torch.nn.Module:
         CorruptFile: a tensor is missing, superfluous or of the wrong shape.
         UnsafeFile: it would have to execute code to be read.
     """
-    module = _load_file(ref) if ref.class_name == CONTROLNET_AUX else _load_folder(ref)
-    return module.float().eval().requires_grad_(False)
+    load = {CONTROLNET_AUX: _load_file, ONNX: _load_onnx}.get(ref.class_name, _load_folder)
+    return load(ref).float().eval().requires_grad_(False)
 
 
 def _load_file(ref: ComponentRef) -> torch.nn.Module:
@@ -116,6 +125,16 @@ def _load_file(ref: ComponentRef) -> torch.nn.Module:
     except RuntimeError as error:
         raise _misfit(ref, error) from error
     return module
+
+
+def _load_onnx(ref: ComponentRef) -> torch.nn.Module:
+    from studio.models.onnx_net import OnnxNet
+
+    graph = read_graph(ref.path)
+    net = OnnxNet(graph, mapped_weights(ref.path, Header(graph.weights)))
+    if net_of_ports(net.ports) != ref.layout:
+        raise _misfit(ref, "the file holds another one")
+    return net
 
 
 def _load_folder(ref: ComponentRef) -> torch.nn.Module:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from studio.core.errors import CorruptFile, UnknownFile
 from studio.core.models import Family, ModelKind, PredictionType, Variant
+from studio.models.annotator_graphs import net_of_ports
 from studio.models.annotators import net_of_folder
 from studio.models.configs import Config
 from studio.models.folders import (
@@ -36,6 +37,7 @@ from studio.models.folders import (
 )
 from studio.models.gligen_checks import graft_problem
 from studio.models.gligen_files import PIPELINE_IMAGE_PROJECTION, graft_layout
+from studio.models.onnx_file import ONNX, read_graph
 from studio.models.safe import open_weights, read_header
 from studio.models.signatures import (
     ONLY_UNET,
@@ -84,6 +86,8 @@ def probe(path: Path) -> Probe:
         NotFound: something is missing.
     """
     try:
+        if path.suffix.lower() == ONNX:
+            return _probe_onnx(path)
         if not path.is_dir():
             return _probe_file(path)
         return _probe_pipeline(path) if is_pipeline(path) else _probe_component(path)
@@ -119,6 +123,19 @@ def _probe_file(path: Path) -> Probe:
         clean(header.metadata.get("modelspec.description"), MAX_TEXT),
         signature.problem,
     )
+
+
+def _probe_onnx(path: Path) -> Probe:
+    """Told by what the net reads and answers: the names of its tensors are numbers."""
+    from studio.models.onnx_net import ports_of
+
+    net = net_of_ports(ports_of(read_graph(path)))
+    if net is None:
+        raise UnknownFile(
+            f"{path.name} is an ONNX file, but of another net than the two of DWPose.",
+            "Look for a .safetensors version of it.",
+        )
+    return Probe(ModelKind.ANNOTATOR, Family.UNKNOWN, layout=net, dtype="float32")
 
 
 def _evidence(header: Header, name: str) -> Evidence:

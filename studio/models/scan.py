@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.annotator_nets import WEIGHTS
 from studio.core.models import ModelKind
 from studio.core.texts import storable
 from studio.models.folders import is_component, is_pipeline
+from studio.models.onnx_file import ONNX
 from studio.models.safe import WEIGHT_SUFFIXES
 
 MAX_DEPTH = 8
@@ -119,9 +121,19 @@ def _search(folder: Path, hint: ModelKind | None, visited: set[str], depth: int)
         if _is_folder(entry):
             if entry.name.lower() not in _FOREIGN:
                 yield from _search(entry, _hint(entry) or hint, visited, depth - 1)
-        elif entry.suffix.lower() in WEIGHT_SUFFIXES and os.path.realpath(entry) not in visited:
+        elif _holds_weights(entry, hint) and os.path.realpath(entry) not in visited:
             visited.add(os.path.realpath(entry))
             yield Found(entry, hint, _file_name(entry))
+
+
+def _holds_weights(file: Path, hint: ModelKind | None) -> bool:
+    """ONNX files are looked at among annotators, or by the names of those that Easel runs."""
+    if file.suffix.lower() == ONNX:
+        return hint is ModelKind.ANNOTATOR or file.name in _USUAL_FILES
+    return file.suffix.lower() in WEIGHT_SUFFIXES
+
+
+_USUAL_FILES = frozenset(weights.file for weights in WEIGHTS.values())
 
 
 def _entries(folder: Path) -> list[Path]:

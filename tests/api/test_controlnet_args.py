@@ -12,7 +12,7 @@ from studio.core.conditions import ControlInput, ControlMode, ImagePrompt
 from studio.core.errors import EaselError
 from studio.core.geometry import ResizeMode
 from studio.core.models import ModelInfo, ModelKind
-from studio.core.preprocess import Canny, Inpaint
+from studio.core.preprocess import Canny, Inpaint, PoseDw
 from tests.api.samples import png, png_base64
 
 MODELS = tuple(
@@ -81,6 +81,11 @@ def test_control_modes_by_number_and_by_its_text(number: int, mode: ControlMode)
     assert control({"control_mode": str(number)}).mode is mode
 
 
+@pytest.mark.parametrize("name", ["dw_openpose_full", "dwpose"])
+def test_dwpose_reads_body_hands_and_face(name: str):
+    assert control({"module": name, "processor_res": 640}).preprocessor == PoseDw(resolution=640)
+
+
 def test_older_names_and_nulls():
     fields = {
         "model": "sketch",
@@ -145,7 +150,6 @@ def test_in_image_to_image_a_unit_without_a_picture_follows_the_source():
         ({"image": ""}, "image", "has no picture"),
         ({"image": "no base64!"}, "image", "no base64"),
         ({"module": "telepathy"}, "module", "no preprocessor called"),
-        ({"module": "dw_openpose_full"}, "module", "DWPose is not run here.*openpose_full"),
         ({"module": "reference_only", "model": "None"}, "module", "reference_only .*not run here"),
         ({"module": "reference_adain+attn"}, "module", "not run here.*An IP-Adapter follows"),
         ({"module": "ip-adapter-auto"}, "module", "makes no map.*Name an IP-Adapter"),

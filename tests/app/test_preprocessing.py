@@ -23,6 +23,7 @@ from studio.core.preprocess import (
     DepthAnything,
     Inpaint,
     Map,
+    PoseDw,
     PoseVit,
     Preprocessor,
     ScribbleDrawing,
@@ -99,6 +100,19 @@ def test_a_net_is_found_borrowed_and_counted(studio: LocalStudio):
     assert not studio.status().components
 
 
+def test_nets_of_onnx_files_are_borrowed_and_counted_too(studio: LocalStudio, models: Path, tmp_path: Path):
+    nets.make_yolox(tmp_path / "models" / "annotators")
+    nets.make_dwpose(tmp_path / "models" / "annotators")
+    studio.refresh_models()
+    drawn = made(studio, PoseDw(confidence=0), photo())
+    assert len(read_openpose(drawn.text[POSE_CHUNK]).people[0].face) == 70
+    sizes = {each.model: each.size_bytes for each in studio.status().components}
+    assert sizes.keys() == {"dw-ll_ucoco_384", "yolox_l"}
+    assert sizes["dw-ll_ucoco_384"] >= 4 * (48 * 96 + 64 * 128), "its two largest matrices"
+    studio.unload_models()
+    assert not studio.status().components
+
+
 def test_the_same_map_is_made_once(studio: LocalStudio):
     first = ended(studio, DepthAnything(model="depth"), photo()).blobs
     studio.unload_models()
@@ -129,13 +143,17 @@ def test_a_mask_may_be_a_stroke_on_a_layer(studio: LocalStudio, colour: str):
     assert np.array_equal(np.asarray(marked)[:, :, 3], 255 - np.asarray(layer)[:, :, 3])
 
 
-def test_a_missing_net_says_where_to_get_it(studio: LocalStudio):
-    failure = ended(studio, SoftEdgeHed(), photo()).failure
+@pytest.mark.parametrize(
+    ("preprocessor", "file"),
+    [(SoftEdgeHed(), "ControlNetHED.pth"), (PoseDw(), "yzd-v/DWPose, dw-ll_ucoco_384.onnx")],
+)
+def test_a_missing_net_says_where_to_get_it(studio: LocalStudio, preprocessor: Preprocessor, file: str):
+    failure = ended(studio, preprocessor, photo()).failure
     assert failure
     assert failure.error == "Offline"
     assert failure.field == "preprocessor.model"
     assert "Models tab" in failure.message
-    assert "ControlNetHED.pth" in failure.message
+    assert file in failure.message
 
 
 @pytest.mark.parametrize(

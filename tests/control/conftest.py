@@ -22,6 +22,8 @@ def annotator_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("annotators") / "models"
     for net in nets.AUX_NETS:
         nets.make_file(net, folder / "annotators")
+    nets.make_yolox(folder / "annotators")
+    nets.make_dwpose(folder / "annotators")
     nets.make_depth_anything(folder / "depth-anything")
     nets.make_dpt(folder / "dpt")
     nets.make_dpt(folder / "midas", hybrid=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import (
     BitConfig,
@@ -33,6 +34,7 @@ from transformers import (
 
 from studio.core.annotator_nets import WEIGHTS, Net
 from studio.models.annotator_files import new_net
+from tests.onnx_writer import model, node
 
 AUX_NETS = (
     Net.HED,
@@ -271,3 +273,62 @@ def make_zoe(folder: Path) -> Path:
     net.save_pretrained(folder)
     ZoeDepthImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
+
+
+def make_yolox(
+    folder: Path, *, blue: float = 0.0, sure: float = 3.0, sides: float = 4.0, classes: int = 2
+) -> Path:
+    """A YOLOX that reads 64x64 px, and sees a person in each of the four cells of its coarsest grid.
+
+    Args:
+        blue: how much surer blue makes it, a level that blue has more than red.
+        sure: logit of a person where there is no colour.
+        sides: of a person, in cells.
+    """
+    nodes, tensors = [], {}
+    for stride in (8, 16, 32):
+        only_here = sure if stride == 32 else -20.0
+        weights = np.zeros((5 + classes, 3, 1, 1), np.float32)
+        weights[4, :, 0, 0] = np.array([blue, 0, -blue]) * (stride == 32)
+        bias = np.array([0.5, 0.5, *[np.log(sides)] * 2, only_here, 9, *[-9] * (classes - 1)], np.float32)
+        tensors |= {f"w{stride}": weights, f"b{stride}": bias}
+        nodes += [
+            node("AveragePool", "images", f"p{stride}", kernel_shape=[stride] * 2, strides=[stride] * 2),
+            node("Conv", f"p{stride} w{stride} b{stride}", f"c{stride}", kernel_shape=[1, 1]),
+            node("Split", f"c{stride} parts", f"r{stride} s{stride}", axis=1),
+            node("Sigmoid", f"s{stride}", f"o{stride}"),
+            node("Concat", f"r{stride} o{stride}", f"a{stride}", axis=1),
+            node("Reshape", f"a{stride} flat", f"f{stride}"),
+        ]
+    tensors |= {"parts": np.array([4, 1 + classes]), "flat": np.array([0, 0, -1])}
+    nodes += [node("Concat", "f8 f16 f32", "all", axis=2), node("Transpose", "all", "output", perm=[0, 2, 1])]
+    return _write(folder, Net.YOLOX, model(nodes, tensors, {"images": ["batch", 3, 64, 64]}, ["output"]))
+
+
+def make_dwpose(folder: Path, points: int = 133) -> Path:
+    """A DWPose that reads 48x64 px: bodies are red, left hands green, right hands and faces blue."""
+    weights = np.full((points, 3, 1, 1), -5.0, np.float32)
+    for part, colour in ((slice(0, 23), 0), (slice(91, 112), 1), (slice(23, 91), 2), (slice(112, 133), 2)):
+        weights[part, colour] = 10.0
+    columns, rows = np.zeros((48, 96), np.float32), np.zeros((64, 128), np.float32)
+    columns[np.arange(48), 2 * np.arange(48)] = rows[np.arange(64), 2 * np.arange(64)] = 1.0
+    tensors = {"w": weights, "b": np.full(points, -10.0, np.float32), "columns": columns, "rows": rows}
+    nodes = [
+        node("Conv", "input w b", "seen", kernel_shape=[1, 1]),
+        node("MaxPool", "seen", "high", kernel_shape=[64, 1]),
+        node("MaxPool", "seen", "wide", kernel_shape=[1, 48]),
+        node("Squeeze", "high two", "along"),
+        node("Squeeze", "wide three", "down"),
+        node("MatMul", "along columns", "simcc_x"),
+        node("MatMul", "down rows", "simcc_y"),
+    ]
+    tensors |= {"two": np.array([2]), "three": np.array([3])}
+    shape = {"input": ["batch", 3, 64, 48]}
+    return _write(folder, Net.DWPOSE, model(nodes, tensors, shape, ["simcc_x", "simcc_y"]))
+
+
+def _write(folder: Path, net: Net, content: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / WEIGHTS[net].file
+    path.write_bytes(content)
+    return path

@@ -18,6 +18,7 @@ from studio.core.preprocess import (
     LineArtRealistic,
     NormalBae,
     Options,
+    PoseDw,
     PoseOpenpose,
     PoseVit,
     SoftEdgeHed,
@@ -30,7 +31,11 @@ from studio.models.catalogue import ModelCatalogue
 SMALL = {"resolution": 64}
 """Options that make big nets quick."""
 
-CHOSEN: dict[str, dict[str, object]] = {"pose_vit": {"confidence": 0}, "tile": {"factor": 3}}
+CHOSEN: dict[str, dict[str, object]] = {
+    "pose_dw": {"confidence": 0},
+    "pose_vit": {"confidence": 0},
+    "tile": {"factor": 3},
+}
 
 SILENT = {"pose_openpose", "inpaint"}
 """Tested on their own: random weights see nobody, and a photo has no transparent part."""
@@ -95,7 +100,7 @@ def weight_left(change: np.ndarray) -> float:
     return float(change[:, : change.shape[1] // 2].sum() / change.sum())
 
 
-@pytest.mark.parametrize("kind", ["canny", "segmentation", "depth_dpt", "pose_vit", "map"])
+@pytest.mark.parametrize("kind", ["canny", "segmentation", "depth_dpt", "pose_dw", "pose_vit", "map"])
 def test_mirrored_is_the_map_of_the_mirrored_picture(kind: str, photo: Image.Image, annotators: Annotators):
     mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     made = control_map(photo, options_of(kind, mirror=True), annotators)
@@ -113,6 +118,7 @@ def test_mirrored_is_the_map_of_the_mirrored_picture(kind: str, photo: Image.Ima
         (SoftEdgeHed(), (Net.HED,)),
         (PoseOpenpose(hands=True), (Net.OPENPOSE_BODY, Net.OPENPOSE_HAND)),
         (PoseOpenpose(body=False, face=True), (Net.OPENPOSE_BODY, Net.OPENPOSE_FACE)),
+        (PoseDw(), (Net.DWPOSE, Net.YOLOX)),
         (PoseVit(), (Net.VITPOSE, Net.SEGMENTATION)),
         (Canny(), ()),
     ],
@@ -145,4 +151,5 @@ def test_every_net_can_be_installed_from_the_models_tab(catalogue: ModelCatalogu
 
 def test_a_pose_comes_with_its_points_and_other_maps_do_not(photo: Image.Image, annotators: Annotators):
     assert make_map(photo, options_of("pose_vit"), annotators).openpose
+    assert make_map(photo, options_of("pose_dw"), annotators).openpose
     assert not make_map(photo, Tile(), annotators).openpose

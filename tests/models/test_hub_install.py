@@ -29,6 +29,7 @@ from studio.models.catalogue import ModelCatalogue
 from studio.models.hub import HubFile, Repository
 from studio.models.install import choose_files, install
 from tests import tiny
+from tests.control import nets
 from tests.models.hub_server import COMMIT, FakeHub, serve
 from tests.storage.faults import Fault, faulty_disk, no_space_left
 
@@ -93,6 +94,17 @@ def test_one_file_arrives_with_its_licence(hub, settings, tmp_path):
     assert place == settings.own_models / "checkpoints" / "single.safetensors"
     assert ModelCatalogue(settings).find("single").licence == "mit"
     assert hub.downloads == ["single.safetensors"]
+
+
+def test_a_net_in_an_onnx_file_arrives_among_the_annotators(hub, settings):
+    name = nets.make_dwpose(hub.folder).name
+    place = run(settings, InstallRequest(repo="someone/model", file=name))
+    assert place == settings.own_models / "annotators" / name
+    assert ModelCatalogue(settings).find(place.stem).usable
+    (hub.folder / "other.onnx").write_bytes(place.read_bytes()[:-9])
+    with pytest.raises(CorruptFile):
+        run(settings, InstallRequest(repo="someone/model", file="other.onnx"))
+    assert files_in(settings.own_models / "annotators") == {name, f"{place.stem}.json"}
 
 
 def test_a_file_that_libraries_name_alike_takes_the_repositorys_name(hub, settings):
