@@ -93,42 +93,63 @@ def plan_words(
 
     Raises: InvalidRequest: two files have the name, or the file cannot be used.
     """
-    by_name: dict[str, list[ModelInfo]] = {}
-    for info in installed:
-        by_name.setdefault(spelling(info.name), []).append(info)
+    known = _Known.of(checkpoint, installed, loras)
     texts = {field: list(_texts(prompt, passes)) for field, prompt in prompts.items()}
     texts |= {field: [((Span(phrase),),)] for field, phrase in phrases.items()}
-    fitting = {name: [i for i in infos if is_of_family(i, checkpoint)] for name, infos in by_name.items()}
-    bundled = [(spelling(word), word, info) for info in loras for word in info.bundled_words]
-    used = _named(
-        texts, {name for name, infos in fitting.items() if infos} | {name for name, _, _ in bundled}
-    )
-    others = _named(texts, by_name).keys() - used.keys()
-    embeddings = tuple(
-        PlannedEmbedding(_only(name, fitting[name], field), field)
-        if fitting.get(name)
-        else next(PlannedEmbedding(info, field, word) for known, word, info in bundled if known == name)
-        for name, field in used.items()
-    )
+    used = {name: known.planned(name, field) for name, field in _named(texts, known.usable).items()}
+    others = _named(texts, known.installed).keys() - used.keys()
     strays = dict.fromkeys(tag for prompt in prompts.values() for tag in prompt.strays)
-    return PlannedWords(
-        embeddings,
-        (
-            *map(stray_tag, strays),
-            *(_note(by_name[name][0], checkpoint) for name in sorted(others) if not fitting[name]),
-            *_hidden(bundled, {one.name: one for one in embeddings}),
-        ),
-    )
+    notes = (*map(stray_tag, strays), *known.notes(sorted(others), used))
+    return PlannedWords(tuple(used.values()), notes)
 
 
-def _hidden(
-    bundled: Iterable[tuple[str, str, ModelInfo]], used: Mapping[str, PlannedEmbedding]
-) -> Iterator[str]:
-    """A sentence for each textual inversion in a LoRA whose name means another one."""
-    for name, word, info in dict.fromkeys(bundled):
-        meant = used.get(name)
-        if meant is not None and (meant.model.id, meant.word) != (info.id, word):
-            yield f"The word {word!r} means the textual inversion {meant.title}, not the one in {info.name}."
+@dataclass(frozen=True)
+class _Known:
+    """What a word of a prompt may mean."""
+
+    checkpoint: ModelInfo
+    installed: Mapping[str, Sequence[ModelInfo]]
+    """By the names' spelling."""
+    bundled: Sequence[tuple[str, str, ModelInfo]]
+    """Of those in LoRAs the spelling, the name in the file, and the LoRA."""
+
+    @classmethod
+    def of(cls, checkpoint: ModelInfo, installed: Iterable[ModelInfo], loras: Iterable[ModelInfo]) -> _Known:
+        by_name: dict[str, list[ModelInfo]] = {}
+        for info in installed:
+            by_name.setdefault(spelling(info.name), []).append(info)
+        bundled = ((spelling(word), word, info) for info in loras for word in info.bundled_words)
+        return cls(checkpoint, by_name, tuple(dict.fromkeys(bundled)))
+
+    @property
+    def usable(self) -> set[str]:
+        """The names of all that are for the checkpoint's family."""
+        return {name for name in self.installed if self._fitting(name)} | {name for name, *_ in self.bundled}
+
+    def planned(self, name: str, field: str) -> PlannedEmbedding:
+        """What a usable name means. Raises: InvalidRequest, as `plan_words`."""
+        if fitting := self._fitting(name):
+            return PlannedEmbedding(_only(name, fitting, field), field)
+        return next(
+            PlannedEmbedding(info, field, word) for known, word, info in self.bundled if known == name
+        )
+
+    def notes(self, others: Iterable[str], used: Mapping[str, PlannedEmbedding]) -> Iterator[str]:
+        """Sentences on names of other families, and on those that mean another textual inversion.
+
+        Args:
+            others: names that stand in a prompt and are not used.
+        """
+        for name in others:
+            if not self._fitting(name):
+                yield _note(self.installed[name][0], self.checkpoint)
+        for name, word, info in self.bundled:
+            meant = used.get(name)
+            if meant is not None and (meant.model.id, meant.word) != (info.id, word):
+                yield f"The word {word!r} means the textual inversion {meant.title}, not the one in {info.name}."
+
+    def _fitting(self, name: str) -> list[ModelInfo]:
+        return [info for info in self.installed.get(name, ()) if is_of_family(info, self.checkpoint)]
 
 
 def _texts(prompt: ParsedPrompt, passes: Sequence[int]) -> Iterator[tuple[Segment, ...]]:
