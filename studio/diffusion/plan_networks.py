@@ -146,7 +146,7 @@ class _Known:
         for name, word, info in self.bundled:
             meant = used.get(name)
             if meant is not None and (meant.model.id, meant.word) != (info.id, word):
-                yield f"The word {word!r} means the textual inversion {meant.title}, not the one in {info.name}."
+                yield f"The word {word!r} means the textual inversion {meant.title}, not that in {info.name}."
 
     def _fitting(self, name: str) -> list[ModelInfo]:
         return [info for info in self.installed.get(name, ()) if is_of_family(info, self.checkpoint)]

@@ -161,8 +161,8 @@ def test_of_words_of_one_name_the_embeddings_folder_goes_first_and_then_the_firs
     events = run(studio, prompt="style, zork", **both)
     assert isinstance(events[-1], Finished)
     assert {event.message for event in events if isinstance(event, Log)} == {
-        "The word 'zork' means the textual inversion zork (in bundle), not the one in other.",
-        "The word 'style' means the textual inversion style, not the one in other.",
+        "The word 'zork' means the textual inversion zork (in bundle), not that in other.",
+        "The word 'style' means the textual inversion style, not that in other.",
     }
 
 
