@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import random
 import re
 import secrets
@@ -669,7 +668,7 @@ class FakeStudio:
                 job.view = job.view.model_copy(update={"notes": (*job.view.notes, event.message)})
             self._changed.notify_all()
 
-    def _end(self, job: _Job, state: JobState, event: Event, images: tuple[str, ...] = ()) -> None:
+    def _end(self, job: _Job, state: JobState, event: Event) -> None:
         with self._changed:
             failure = event if isinstance(event, Failed) else None
             job.view = job.view.model_copy(
@@ -678,7 +677,6 @@ class FakeStudio:
                     "ended": _now(),
                     "position": None,
                     "seconds_left": None,
-                    "images": images,
                     "blobs": event.blobs if isinstance(event, Finished) else (),
                     "failure": failure,
                 }
@@ -695,7 +693,7 @@ class FakeStudio:
             except EaselError as error:
                 self._end(job, JobState.FAILED, Failed.by(error))
             else:
-                self._end(job, JobState.FINISHED, finished, finished.images)
+                self._end(job, JobState.FINISHED, finished)
 
     def _next(self) -> _Job | None:
         with self._changed:
@@ -721,9 +719,9 @@ class FakeStudio:
             return Finished(blobs=(self.put_blob(made),), seconds=1.0)
         for note in self.notes:
             self._tell(job, Log(message=note))
-        batches = (self._batch(job, request, i) for i in range(request.batches))
-        images = tuple(itertools.chain.from_iterable(batches))
-        return Finished(images=images, blobs=self._maps(request), seconds=1.0)
+        for batch in range(request.batches):
+            self._batch(job, request, batch)
+        return Finished(images=job.view.images, blobs=self._maps(request), seconds=1.0)
 
     def _maps(self, request: GenerateRequest) -> tuple[BlobId, ...]:
         """Of each control that is on."""
@@ -735,7 +733,7 @@ class FakeStudio:
             for control in controls
         )
 
-    def _batch(self, job: _Job, request: GenerateRequest, batch: int) -> list[str]:
+    def _batch(self, job: _Job, request: GenerateRequest, batch: int) -> None:
         first = request.seed + batch * request.batch_size
         for step in range(1, request.steps + 1):
             self._step(job, "Denoising", step, request.steps, batch)
@@ -748,10 +746,10 @@ class FakeStudio:
             LoadedComponent(role="vae", model="Toytown", size_bytes=GB // 4, device="cpu"),
         )
         alone = {"batch_size": 1, "batches": 1}
-        return [
-            self.add_image(request.model_copy(update={**alone, "seed": first + i}), job=job.view.id).id
-            for i in range(request.batch_size)
-        ]
+        for i in range(request.batch_size):
+            image = self.add_image(request.model_copy(update={**alone, "seed": first + i}), job=job.view.id)
+            with self._changed:
+                job.view = job.view.model_copy(update={"images": (*job.view.images, image.id)})
 
     def _download(self, job: _Job, request: InstallRequest) -> None:
         for block in range(self._downloaded.get(request.repo, 0) + 1, _BLOCK + 1):

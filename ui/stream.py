@@ -57,7 +57,7 @@ class JobSight:
     preview: str
     """base64 of a JPEG; empty unless the job runs and has shown something."""
     images: tuple[ImageRecord, ...]
-    """Results of the session's jobs, newest first."""
+    """What the session's jobs have made, those included that were stopped or dismissed, newest first."""
     waiting: int
     """The session's jobs that wait."""
 
@@ -68,24 +68,33 @@ class JobSight:
 
 def look(studio: Studio, session: Session) -> JobSight:
     """What there is to see of the session's jobs."""
-    jobs = own_jobs(studio, session)
+    known = _known_jobs(studio, session)
+    jobs = _in_sight(known)
     job = focus(jobs)
     preview = studio.preview(job.id) if job and job.state is JobState.RUNNING else None
     return JobSight(
         job=job,
         preview=preview.jpeg if preview else "",
-        images=_recent_images(studio, jobs),
+        images=_recent_images(studio, known),
         waiting=sum(view.state is JobState.QUEUED for view in jobs),
     )
 
 
 def own_jobs(studio: Studio, session: Session) -> tuple[JobView, ...]:
     """The session's jobs that the studio still knows and nobody dismissed, oldest first."""
+    return _in_sight(_known_jobs(studio, session))
+
+
+def _known_jobs(studio: Studio, session: Session) -> tuple[JobView, ...]:
     views = []
     for job_id in session.jobs:
         with suppress(NotFound):
             views.append(studio.job(job_id))
-    return tuple(view for view in views if not view.dismissed)
+    return tuple(views)
+
+
+def _in_sight(jobs: Sequence[JobView]) -> tuple[JobView, ...]:
+    return tuple(view for view in jobs if not view.dismissed)
 
 
 def focus(jobs: Sequence[JobView]) -> JobView | None:

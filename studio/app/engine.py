@@ -11,13 +11,13 @@ import psutil
 import torch
 from PIL import Image
 
+from studio.app.active import JobContext, Made
 from studio.app.box_scene import read_boxes
 from studio.app.facts import model_facts
 from studio.app.generation import Generation
 from studio.app.networks import find_networks
 from studio.app.observer import JobObserver
 from studio.app.preprocessing import Preprocessing
-from studio.app.queue import JobContext, Made
 from studio.app.stack_pictures import read_stack, side_in_frame
 from studio.core.base import BlobId, ModelId
 from studio.core.conditions import ControlInput
@@ -87,15 +87,15 @@ class Engine:
         way, one module on the device at a time.
         """
         observer = self._observer(context)
-        generation = self._prepare(job, observer, self._observer(context))
+        generation = self._prepare(job, observer, context)
         try:
             generation.run()
         except (torch.OutOfMemoryError, OutOfMemory):
             observer.log("Out of memory: trying again with one part of the model in memory at a time.")
         else:
-            return generation.made
+            return Made(blobs=generation.stack.maps)
         self._run_leaner(generation)
-        return generation.made
+        return Made(blobs=generation.stack.maps)
 
     def _observer(self, context: JobContext) -> JobObserver:
         return JobObserver(context, self._settings.preview_seconds, self._cores.adapt)
@@ -158,12 +158,8 @@ class Engine:
             return NO_WORDS
         return LearnedWords({one.planned.name: one.shape.vectors for one in found})
 
-    def _prepare(self, job: JobView, observer: JobObserver, before: JobObserver) -> Generation:
-        """Everything that is decided and read before the first component is borrowed.
-
-        Args:
-            before: watches the preprocessors, whose steps say nothing of the time that the pictures take.
-        """
+    def _prepare(self, job: JobView, observer: JobObserver, context: JobContext) -> Generation:
+        """Everything that is decided and read before the first component is borrowed."""
         request = job.request
         if not isinstance(request, GenerateRequest):
             raise InvalidRequest(f"The device does not run jobs of the kind {request.kind}.", field="kind")
@@ -173,7 +169,8 @@ class Engine:
         networks = find_networks(self._catalogue, checkpoint, planned.words, planned.hypernetworks)
         source = self._source(request)
         scene = self._scene(planned, source)
-        make_map = partial(self._control_map, before, planned, scene)
+        # The steps of preprocessors say nothing of the time that the pictures take.
+        make_map = partial(self._control_map, self._observer(context), planned, scene)
         stack = read_stack(planned, self._catalogue, self._picture, self._mask, make_map)
         if scene is not None:
             stack = stack.framed(scene)
@@ -192,7 +189,7 @@ class Engine:
             observer=observer,
             source=source,
             scene=scene,
-            store=lambda picture: self._store(picture, request, facts, job.id),
+            store=lambda picture: context.keep(self._store(picture, request, facts, job.id)),
         )
 
     def _run_leaner(self, generation: Generation) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from PIL import Image
 
 from studio.adapters.hypernetwork import hypernetworks_on
 from studio.app.networks import Networks
 from studio.app.observer import JobObserver
-from studio.app.queue import Made
 from studio.app.stack_pictures import StackPictures
-from studio.core.library import ImageId
 from studio.diffusion.boxes import BoxScene, BoxStack
 from studio.diffusion.conditions import ConditionsOf, no_conditions, together
 from studio.diffusion.control_stack import ControlStack
@@ -36,7 +34,7 @@ _SUFFIXES = ("", "_2")
 
 @dataclass
 class Generation:
-    """A plan being carried out. `images` grows with every finished picture, so a failed run can go on."""
+    """A plan being carried out. `stored` grows with every finished picture, so a failed run can go on."""
 
     plan: GeneratePlan
     checkpoint: Checkpoint
@@ -52,13 +50,9 @@ class Generation:
     """The source with its mask, where a part of it is painted anew."""
     stack: StackPictures
     boxes: BoxScene | None
-    store: Callable[[FinishedPicture], ImageId]
-    images: list[ImageId] = field(default_factory=list)
-
-    @property
-    def made(self) -> Made:
-        """What the finished run leaves behind."""
-        return Made(tuple(self.images), self.stack.maps)
+    store: Callable[[FinishedPicture], None]
+    stored: int = 0
+    """Pictures that are in the library."""
 
     def run(self, *, lean: bool = False) -> None:
         """Make the pictures that are still missing.
@@ -72,7 +66,7 @@ class Generation:
             self.observer.phase("Reading the prompt")
             conditioning = self._conditioning(lease, loras)
             modules = Modules(lease, self.checkpoint.scheduler_config, self.checkpoint.family)
-            done = len(self.images) // self.plan.request.batch_size
+            done = self.stored // self.plan.request.batch_size
             controls = ControlStack(lease, self.stack.controls, self.stack.prompts, self.embeddings)
             conditions = together(loras.conditions, controls.conditions, self._boxes(lease, loras))
             with hypernetworks_on(lease.peek("unet"), hypernetworks):
@@ -86,7 +80,8 @@ class Generation:
                     conditions,
                     self.scene,
                 ):
-                    self.images.append(self.store(picture))
+                    self.store(picture)
+                    self.stored += 1
 
     def _loras(self, lease: Lease) -> LoraStack:
         stack = LoraStack(lease, self.plan.loras)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from studio.app.queue import JobContext, Made
+from studio.app.active import JobContext, Made
 from studio.core.errors import InvalidRequest
 from studio.core.events import Progress
 from studio.core.jobs import JobView

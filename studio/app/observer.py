@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from studio.app.queue import JobContext
-from studio.core.events import Log, Preview, Progress
+from studio.app.active import JobContext
+from studio.core.events import DENOISING, Log, Preview, Progress
 
 
 class JobObserver:
@@ -45,6 +45,8 @@ class JobObserver:
 
     def step(self, phase: str, done: int, total: int, image: int) -> None:
         self._between_steps()
+        if phase == DENOISING:
+            self._context.under_way()
         left = self._seconds_left(done, total)
         self._context.emit(Progress(phase=phase, done=done, total=total, seconds_left=left, image=image))
 

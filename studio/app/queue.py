@@ -7,13 +7,14 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
+from studio.app.active import ActiveJob, JobContext, Made
 from studio.app.estimate import Estimate
 from studio.core.base import BlobId
-from studio.core.errors import DiskFull, InvalidRequest, JobCancelled, NotFound, QueueFull
+from studio.core.errors import DiskFull, InvalidRequest, NotFound, QueueFull
 from studio.core.events import (
     TERMINAL,
     Cancelled,
@@ -45,71 +46,38 @@ _INTERRUPTED = Failed(
 )
 
 
-@dataclass
-class _Active:
-    """A job that waits or runs, or ended since the start: its view, and what is only held in memory."""
-
-    view: JobView
-    durable: list[Event] = field(default_factory=list)
-    passing: dict[str, Event] = field(default_factory=dict)
-    """The newest event of each type of which only the newest matters."""
-    last_number: int = 0
-    cancel: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def progress(self) -> Progress | None:
-        progress = self.passing.get("progress")
-        return progress if isinstance(progress, Progress) else None
-
-    @property
-    def preview(self) -> Preview | None:
-        preview = self.passing.get("preview")
-        return preview if isinstance(preview, Preview) else None
-
-    def newer_than(self, number: int) -> list[Event]:
-        events = (*self.durable, *self.passing.values())
-        return sorted((e for e in events if e.number > number), key=lambda event: event.number)
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a job leaves behind."""
-
-    images: tuple[ImageId, ...] = ()
-    blobs: tuple[BlobId, ...] = ()
-
-
-@dataclass(frozen=True)
-class JobContext:
-    """What a runner may do with its job: tell of it, and ask whether it is still wanted."""
-
-    emit: Callable[[Event], None]
-    cancelled: Callable[[], bool]
-
-    def check(self) -> None:
-        """Raises: JobCancelled."""
-        if self.cancelled():
-            raise JobCancelled
-
-
 class JobQueue:
     """Implements `studio.core.protocol.Jobs` over a `JobStore`.
 
     Of positions, progress and previews only the newest is kept, in memory; other events are on disk before
     anyone hears of them. One lock guards all of it; nobody computes while holding it.
+
+    Args:
+        made_by: the images that a job of an earlier run has left in the library.
+        resume: go on with the jobs that wait from an earlier run. Otherwise they are left to a later one.
     """
 
-    def __init__(self, store: JobStore, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        settings: Settings,
+        made_by: Callable[[str], Sequence[ImageId]] = lambda _: (),
+        *,
+        resume: bool = True,
+    ) -> None:
         self._store = store
+        self._made_by = made_by
         self._limit = settings.max_queue
         self._changed = threading.Condition(threading.RLock())
-        self._jobs: dict[str, _Active] = {}
+        self._jobs: dict[str, ActiveJob] = {}
         self._waiting: dict[Lane, list[str]] = {"gpu": [], "io": []}
         self._running: dict[Lane, str | None] = {"gpu": None, "io": None}
         self._estimate = Estimate(store.paces())
         self._closing = False
+        self._killed: list[str] = []
+        """Jobs that ran when an earlier run was ended from outside."""
         with self._changed:
-            self._take_over()
+            self._take_over(resume)
 
     # -- for those who ask --------------------------------------------------------------------------
 
@@ -128,7 +96,7 @@ class JobQueue:
             except sqlite3.IntegrityError as error:
                 raise InvalidRequest(f"There is already a job {view.id}.", field="job_id") from error
             lane = self._waiting[lane_of(request)]
-            self._jobs[view.id] = active = _Active(view)
+            self._jobs[view.id] = active = ActiveJob(view)
             lane.append(view.id)
             self._tell(active, Queued(position=self._position(view.id)))
             return self.job(view.id)
@@ -222,9 +190,11 @@ class JobQueue:
         with self._changed:
             active = self._jobs[job_id]
             seconds = (now() - (active.view.started or active.view.created)).total_seconds()
-            self._estimate.learn(active.view.request, seconds)
-            finished = Finished(images=made.images, blobs=made.blobs, seconds=seconds)
-            self._end(active, JobState.FINISHED, finished, images=made.images, blobs=made.blobs)
+            if active.seconds_under_way is not None:
+                self._estimate.learn(active.view.request, active.seconds_under_way)
+            images = (*active.view.images, *made.images)
+            finished = Finished(images=images, blobs=made.blobs, seconds=seconds)
+            self._end(active, JobState.FINISHED, finished, images=images, blobs=made.blobs)
 
     def fail(self, job_id: str, failure: Failed) -> None:
         with self._changed:
@@ -233,10 +203,11 @@ class JobQueue:
     def stopped(self, job_id: str) -> None:
         """The runner gave up the job because it was cancelled, or because the program ends."""
         with self._changed:
+            active = self._jobs[job_id]
             if self._closing:
-                self._interrupt(self._jobs[job_id])
+                self._interrupt(active, active.view.images)
             else:
-                self._end(self._jobs[job_id], JobState.CANCELLED, Cancelled())
+                self._end(active, JobState.CANCELLED, Cancelled())
 
     def close(self) -> None:
         """Let no worker take another job, and ask the running ones to stop."""
@@ -246,26 +217,47 @@ class JobQueue:
                 self._jobs[job_id].cancel.set()
             self._changed.notify_all()
 
+    def find_again(self) -> None:
+        """Give the jobs that were killed the images that the library has found meanwhile."""
+        with self._changed:
+            for active in map(self._jobs.__getitem__, self._killed):
+                images = tuple(self._made_by(active.view.id))
+                if images != active.view.images:
+                    active.view = active.view.model_copy(update={"images": images})
+                    self._store.update(active.view)
+
     # -- inside -------------------------------------------------------------------------------------
 
-    def _take_over(self) -> None:
+    def _take_over(self, resume: bool) -> None:
         """Go on where the last run stopped: waiting jobs wait on, running ones were interrupted."""
         for view in self._store.unfinished():
+            if view.state is JobState.QUEUED and not resume:
+                continue
             durable = self._store.events(view.id)
-            active = _Active(view, durable, last_number=max((event.number for event in durable), default=0))
-            self._jobs[view.id] = active
+            last = max((event.number for event in durable), default=0)
+            self._jobs[view.id] = active = ActiveJob(view, durable, last_number=last)
             if view.state is JobState.RUNNING:
-                self._interrupt(active)
+                self._killed.append(view.id)
+                self._interrupt(active, tuple(self._made_by(view.id)))
             else:
                 self._waiting[lane_of(view.request)].append(view.id)
 
-    def _interrupt(self, active: _Active) -> None:
-        self._end(active, JobState.INTERRUPTED, _INTERRUPTED)
+    def _interrupt(self, active: ActiveJob, images: tuple[ImageId, ...]) -> None:
+        self._end(active, JobState.INTERRUPTED, _INTERRUPTED, images=images)
 
-    def _context(self, active: _Active) -> JobContext:
-        return JobContext(emit=lambda event: self._tell(active, event), cancelled=active.cancel.is_set)
+    def _context(self, active: ActiveJob) -> JobContext:
+        return JobContext(
+            emit=partial(self._tell, active),
+            cancelled=active.cancel.is_set,
+            keep=partial(self._keep, active),
+            under_way=active.begin,
+        )
 
-    def _tell(self, active: _Active, event: Event) -> None:
+    def _keep(self, active: ActiveJob, image: ImageId) -> None:
+        with self._changed:
+            active.keep(image)
+
+    def _tell(self, active: ActiveJob, event: Event) -> None:
         """Number an event, keep it, and wake everyone who waits for one."""
         with self._changed:
             numbered = self._number(active, event)
@@ -279,7 +271,7 @@ class JobQueue:
                     active.view = active.view.model_copy(update={"notes": notes})
             self._changed.notify_all()
 
-    def _change(self, active: _Active, event: Event, **fields: object) -> None:
+    def _change(self, active: ActiveJob, event: Event, **fields: object) -> None:
         """A change of state and the event that tells of it: both on disk, or neither.
 
         A full disk does not stop the queue: the change then holds until the end of the program.
@@ -289,20 +281,21 @@ class JobQueue:
             fields["failure"] = numbered
         active.view = active.view.model_copy(update=fields)
         try:
-            self._store.update(active.view, numbered)
+            pace = active.seconds_under_way if isinstance(event, Finished) else None
+            self._store.update(active.view, numbered, pace)
         except DiskFull as error:
             _log.warning("Job %s: %s", active.view.id, error)
         active.durable.append(numbered)
         self._changed.notify_all()
 
-    def _end(self, active: _Active, state: JobState, event: Event, **fields: object) -> None:
+    def _end(self, active: ActiveJob, state: JobState, event: Event, **fields: object) -> None:
         lane = lane_of(active.view.request)
         if self._running[lane] == active.view.id:
             self._running[lane] = None
         active.passing.clear()
         self._change(active, event, state=state, ended=now(), **fields)
 
-    def _number(self, active: _Active, event: Event) -> Event:
+    def _number(self, active: ActiveJob, event: Event) -> Event:
         active.last_number += 1
         return event.model_copy(update={"number": active.last_number})
 
@@ -310,11 +303,11 @@ class JobQueue:
         for job_id in self._waiting[lane]:
             self._tell(self._jobs[job_id], Queued(position=self._position(job_id)))
 
-    def _feed(self, job_id: str) -> _Active:
+    def _feed(self, job_id: str) -> ActiveJob:
         with self._changed:
             if job_id in self._jobs:
                 return self._jobs[job_id]
-        return _Active(self.job(job_id), self._store.events(job_id))
+        return ActiveJob(self.job(job_id), self._store.events(job_id))
 
     def _wait(self, deadline: float | None) -> bool:
         """Wait for any change. False once the deadline has passed."""
@@ -326,7 +319,7 @@ class JobQueue:
         lane = lane_of(self._jobs[job_id].view.request)
         return self._waiting[lane].index(job_id) + (self._running[lane] is not None)
 
-    def _with_outlook(self, view: JobView, active: _Active | None) -> JobView:
+    def _with_outlook(self, view: JobView, active: ActiveJob | None) -> JobView:
         """The view with what only holds now: position, progress and the time left."""
         with self._changed:
             if active is None or view.is_over:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import psutil
 from PIL import Image
 
+from studio.app.active import JobContext, Made
 from studio.app.box_models import check_box_parts
 from studio.app.installs import Installer
 from studio.app.masks import check_canvas, check_mask
 from studio.app.preprocess_checks import check_controls, check_preprocess
 from studio.app.prompt_tags import networks_in
-from studio.app.queue import JobContext, JobQueue, Made
+from studio.app.queue import JobQueue
 from studio.app.worker import Worker
 from studio.core.base import BlobId, ModelId
 from studio.core.errors import EaselError, InvalidRequest, NotFound
@@ -53,15 +54,18 @@ class LocalStudio:
 
     Nothing here imports torch: `start` loads the engine on a thread of its own, so a page can be served,
     and jobs be queued, before it is there.
+
+    Args:
+        resume: go on with the jobs that wait from an earlier run; otherwise they are left to a later one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, resume: bool = True) -> None:
         self._settings = settings
         self._database = Database(settings.database)
         self._catalogue = ModelCatalogue(settings, put_preview=self.put_blob)
         self._library = Library(settings, self._database, self._resolve_model)
         self._maps = MapIndex(self._database)
-        self._queue = JobQueue(JobStore(self._database), settings)
+        self._queue = JobQueue(JobStore(self._database), settings, self._library.made_by, resume=resume)
         self._installer = Installer(settings, self._catalogue)
         self._engine: Future[Engine] = Future()
         self._workers = (
@@ -73,7 +77,7 @@ class LocalStudio:
 
     def start(self) -> None:
         threading.Thread(target=self._load_engine, name="easel-engine", daemon=True).start()
-        self._library.start(self._needed_blobs)
+        self._library.start(self._needed_blobs, self._queue.find_again)
         for worker in self._workers:
             worker.start()
 
@@ -280,8 +284,12 @@ def _with_seeds(request: GenerateRequest) -> GenerateRequest:
     return request.model_copy(update=update)
 
 
-def build_studio(settings: Settings) -> LocalStudio:
-    """A studio over the folders that `settings` name; they are made where they are missing."""
+def build_studio(settings: Settings, *, resume: bool = True) -> LocalStudio:
+    """A studio over the folders that `settings` name; they are made where they are missing.
+
+    Args:
+        resume: go on with the jobs that wait from an earlier run.
+    """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -289,4 +297,4 @@ def build_studio(settings: Settings) -> LocalStudio:
             f"Easel keeps its data in {settings.data_dir}, which cannot be made: {error.strerror}.",
             "Choose another one with --data-dir.",
         ) from error
-    return LocalStudio(settings)
+    return LocalStudio(settings, resume=resume)

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from studio.app.queue import JobContext, JobQueue, Lane, Made
+from studio.app.active import JobContext, Made
+from studio.app.queue import JobQueue, Lane
 from studio.core.errors import EaselError, JobCancelled
 from studio.core.events import Failed
 from studio.core.jobs import JobView

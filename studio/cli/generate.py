@@ -18,7 +18,7 @@ from studio.cli.outputs import Naming, asked_place, places_for, writing_explaine
 from studio.cli.progress import follow
 from studio.cli.session import open_studio
 from studio.core.atomic import write_bytes
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import EaselError, InvalidRequest, NotFound
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.protocol import Studio
 from studio.core.requests import GenerateRequest
@@ -98,16 +98,23 @@ def generate(
 def make_pictures(studio: Studio, request: GenerateRequest, places: Places) -> Iterator[Path]:
     """Run `request` through the studio's queue, and copy each of its pictures out of the library.
 
-    Raises: InvalidRequest, before anything runs: there is no place for them.
+    Raises: InvalidRequest, before anything runs: there is no place for them. JobCancelled, or EaselError
+    with the job's own message: behind the pictures that were finished.
     """
-    places(request.batch_size * request.batches)
+    places(request.image_count)
     job = studio.submit(request)
     studio.start()
-    images = follow(studio, job.id).images
-    for path, image in zip(places(len(images)), images, strict=True):
+    fault: EaselError | None = None
+    try:
+        follow(studio, job.id)
+    except EaselError as error:
+        fault = error
+    for path, image in zip(places(request.image_count), studio.job(job.id).images, strict=False):
         with writing_explained(path):
             write_bytes(path, studio.image_path(image).read_bytes())
         yield path
+    if fault:
+        raise fault
 
 
 def find_checkpoint(studio: Studio, name: str) -> ModelInfo:

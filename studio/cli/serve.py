@@ -81,7 +81,7 @@ def serve(
         auth=parse_auth(auth),
         allowed_hosts=tuple(allowed_host or ()),
     )
-    with open_studio(settings) as studio:
+    with open_studio(settings, resume=True) as studio:
         run(studio, settings, door, open_browser=browser)
 
 

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_studio(settings: Settings) -> Iterator[LocalStudio]:
+def open_studio(settings: Settings, *, resume: bool = False) -> Iterator[LocalStudio]:
     """A studio, not started yet, in a data folder that no other process works in. Closed at the end.
+
+    Args:
+        resume: go on with the jobs that an earlier run left waiting, as a server does. A command does its own
+            job alone, and ends with it.
 
     Raises: EaselError when another Easel is at work there, or the folder cannot be made.
     """
     from studio.app.studio import build_studio
 
     with _claimed(settings):
-        studio = build_studio(settings)
+        studio = build_studio(settings, resume=resume)
         try:
             yield studio
         finally:

@@ -9,6 +9,9 @@ from pydantic import Field, TypeAdapter
 from studio.core.base import BlobId, Record
 from studio.core.errors import EaselError
 
+DENOISING = "Denoising"
+"""The phase of a job whose steps tell how fast the machine is."""
+
 
 class _Event(Record):
     number: int = Field(0, ge=0, description="position in the job's own sequence, from 1; set by the store")

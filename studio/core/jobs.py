@@ -34,7 +34,9 @@ class JobView(Record):
     position: int | None = Field(None, description="jobs ahead; None unless queued")
     seconds_left: float | None = Field(None, description="until this job ends; None where unknown")
     progress: Progress | None = None
-    images: tuple[str, ...] = ()
+    images: tuple[str, ...] = Field(
+        (), description="ids of the pictures that are finished, in order; they stay however the job ends"
+    )
     blobs: tuple[BlobId, ...] = Field(
         (),
         description="stored pictures outside of the library: control maps, one for each control that is on",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
+from studio.core.events import DENOISING
 from studio.core.geometry import Extent
 from studio.core.models import Family
 from studio.core.samplers import Upscaler
@@ -66,7 +67,11 @@ class Observer(Protocol):
     def check(self) -> None:
         """Raises: JobCancelled."""
 
-    def step(self, phase: str, done: int, total: int, image: int) -> None: ...
+    def step(self, phase: str, done: int, total: int, image: int) -> None:
+        """
+        Args:
+            image: index of the batch being made.
+        """
 
     def wants_preview(self) -> bool: ...
 
@@ -95,6 +100,7 @@ def generate(
     """
     request = plan.request
     for number in range(first_batch, request.batches):
+        observer.check()
         batch = _Batch(plan, modules, conditioning, observer, number, conditions, scene)
         for i, image in enumerate(batch.pictures(source)):
             yield FinishedPicture(image, batch.first_image + i, batch.seeds[i])
@@ -135,6 +141,7 @@ class _Batch:
         self.conditions = conditions
         self.scene = scene
         self.device = modules.lease.device
+        self.number = number
         self.first_image = number * plan.request.batch_size
         self.steps_before = number * plan.total_steps // plan.request.batches
         self.seeds = image_seeds(plan.request.seed, self.first_image, plan.request.batch_size)
@@ -269,7 +276,7 @@ class _Batch:
         self.observer.check()
         step = (state.index + 1) * part.steps // len(scheduler.timesteps) - part.skipped
         done = step + (self.plan.first.steps_run if number else 0)
-        self._report("Denoising", done)
+        self._report(DENOISING, done)
         if self.observer.wants_preview():
             clean = predict_original(
                 scheduler, self.request.sampler, state.index, state.latents, state.prediction
@@ -279,7 +286,7 @@ class _Batch:
             )
 
     def _report(self, phase: str, done: int) -> None:
-        self.observer.step(phase, self.steps_before + done, self.plan.total_steps, self.first_image)
+        self.observer.step(phase, self.steps_before + done, self.plan.total_steps, self.number)
 
 
 def latent_shape(extent: Extent) -> tuple[int, int, int]:

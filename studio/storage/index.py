@@ -126,6 +126,13 @@ class ImageIndex:
         row = self._one(f"SELECT * FROM images WHERE id = ? AND {_ALIVE}", image_id)
         return _record(row) if row else None
 
+    def of_job(self, job: str) -> tuple[ImageId, ...]:
+        """The images of a job, in the order in which they were made."""
+        rows = self._database.connect().execute(
+            f"SELECT id FROM images WHERE job = ? AND {_ALIVE} ORDER BY created, number", (job,)
+        )
+        return tuple(row["id"] for row in rows)
+
     def path(self, image_id: ImageId) -> str | None:
         row = self._one(f"SELECT path FROM images WHERE id = ? AND {_ALIVE}", image_id)
         return str(row["path"]) if row else None

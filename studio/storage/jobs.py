@@ -37,12 +37,13 @@ _SCHEMA = (
     """,
     "ALTER TABLE jobs ADD COLUMN blobs TEXT NOT NULL DEFAULT '';",
     "ALTER TABLE jobs ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE jobs ADD COLUMN pace REAL;",
 )
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a finished job took."""
+    """How long a finished job took, once its first step was done."""
 
     request: JobRequest
     seconds: float
@@ -63,17 +64,23 @@ class JobStore:
                 (job.id, job.state, job.request.model_dump_json(), job.created.isoformat()),
             )
 
-    def update(self, job: JobView, happened: Event | None = None) -> None:
-        """Write a job's new state, together with the event that tells of it."""
+    def update(self, job: JobView, happened: Event | None = None, pace: float | None = None) -> None:
+        """Write a job's new state, together with the event that tells of it.
+
+        Args:
+            pace: of a finished job: seconds from its first step to its end.
+        """
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET state = ?, started = ?, ended = ?, images = ?, blobs = ? WHERE id = ?",
+                "UPDATE jobs SET state = ?, started = ?, ended = ?, images = ?, blobs = ?,"
+                " pace = coalesce(?, pace) WHERE id = ?",
                 (
                     job.state,
                     _iso(job.started),
                     _iso(job.ended),
                     " ".join(job.images),
                     " ".join(job.blobs),
+                    pace,
                     job.id,
                 ),
             )
@@ -123,14 +130,13 @@ class JobStore:
         requests = [job.request for job in jobs if not isinstance(job.request, InstallRequest)]
         return frozenset(blob_id for request in requests for blob_id in request.blobs)
 
-    def paces(self, limit: int = 20) -> list[Pace]:
-        """How long the last finished jobs took."""
-        jobs = self._select("state = 'finished' AND started IS NOT NULL ORDER BY place DESC LIMIT ?", limit)
-        return [
-            Pace(job.request, (job.ended - job.started).total_seconds())
-            for job in jobs
-            if job.started and job.ended
-        ]
+    def paces(self, limit: int = 50) -> list[Pace]:
+        """How long the last finished jobs took, newest first."""
+        rows = self._database.connect().execute(
+            "SELECT * FROM jobs WHERE pace IS NOT NULL ORDER BY place DESC LIMIT ?", (limit,)
+        )
+        both = ((self._view(row), row["pace"]) for row in rows.fetchall())
+        return [Pace(job.request, seconds) for job, seconds in both if job]
 
     def _select(self, condition: str, *values: object) -> list[JobView]:
         rows = self._database.connect().execute(f"SELECT * FROM jobs WHERE {condition}", values)

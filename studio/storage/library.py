@@ -67,13 +67,20 @@ class Library:
         self._recovery = Recovery(database, self._index, self._files, settings.max_pixels, self._closing)
         self._housekeeping: Thread | None = None
 
-    def start(self, needed: Callable[[], Collection[BlobId]] = frozenset) -> None:
+    def start(
+        self,
+        needed: Callable[[], Collection[BlobId]] = frozenset,
+        in_order: Callable[[], None] = lambda: None,
+    ) -> None:
         """Keep house in the background, now and every day. Everything can be used meanwhile.
 
         Args:
             needed: the uploads that others than images need, asked for before any is deleted.
+            in_order: called each time that index and files agree.
         """
-        self._housekeeping = Thread(target=self._keep_house, args=[needed], name="easel-library", daemon=True)
+        self._housekeeping = Thread(
+            target=self._keep_house, args=[needed, in_order], name="easel-library", daemon=True
+        )
         self._housekeeping.start()
 
     def close(self) -> None:
@@ -82,10 +89,11 @@ class Library:
         if self._housekeeping:
             self._housekeeping.join()
 
-    def _keep_house(self, needed: Callable[[], Collection[BlobId]]) -> None:
+    def _keep_house(self, needed: Callable[[], Collection[BlobId]], in_order: Callable[[], None]) -> None:
         while True:
             try:
                 self.reconcile()
+                in_order()
                 # Only once every file's record is known: it may be the one that needs an upload.
                 if not self._closing.is_set():
                     self.collect_blobs(needed())
@@ -185,6 +193,10 @@ class Library:
         if record is None:
             raise _no_image(image_id)
         return record
+
+    def made_by(self, job: str) -> tuple[ImageId, ...]:
+        """The images of a job that are in the library, in the order in which they were made."""
+        return self._index.of_job(job)
 
     def image_path(self, image_id: ImageId) -> Path:
         """The image's file, for reading. Raises: NotFound."""

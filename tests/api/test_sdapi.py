@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from studio.core.errors import OutOfMemory
+from studio.core.jobs import JobState
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from tests.api.samples import SMALL, open_base64, png_base64, wait_until
@@ -187,6 +188,18 @@ def test_interrupt_stops_the_running_job_alone(client, studio, in_background, wo
     wait_until(lambda: first and second)
     assert first[0].json()["images"] == []
     assert len(second[0].json()["images"]) == 1
+
+
+def test_an_interrupted_call_answers_with_the_pictures_that_were_finished(client, studio, in_background):
+    answers = in_background("txt2img", **LONG, n_iter=4, seed=7)
+    wait_until(lambda: studio.jobs() and studio.jobs()[0].images)
+    post(client, "interrupt")
+    wait_until(lambda: answers)
+    info, images = info_of(answers[0]), answers[0].json()["images"]
+    assert studio.jobs()[0].state is JobState.CANCELLED
+    assert 1 <= len(images) < 4
+    assert info["all_seeds"] == list(range(7, 7 + len(images)))
+    assert [open_base64(image).info["parameters"] for image in images] == info["infotexts"]
 
 
 def test_interrupt_leaves_waiting_jobs_alone(client, studio):

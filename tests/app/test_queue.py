@@ -10,7 +10,7 @@ import pytest
 
 from studio.app.queue import JobContext, JobQueue, Made
 from studio.app.worker import Worker
-from studio.core.errors import InvalidRequest, NotFound, OutOfMemory, QueueFull
+from studio.core.errors import InvalidRequest, JobCancelled, NotFound, OutOfMemory, QueueFull
 from studio.core.events import Cancelled, Failed, Finished, Log, Preview, Progress, Queued, Started
 from studio.core.jobs import JobState, JobView
 from studio.core.requests import GenerateRequest, InstallRequest, SourceImage
@@ -91,12 +91,43 @@ def test_a_late_reader_gets_the_newest_progress_only_and_numbers_rise(queue: Job
     assert queue.preview("job").step == 5
 
 
+def finished(queue: JobQueue, job_id: str, *, under_way: bool = True) -> None:
+    queue.submit(REQUEST, job_id=job_id)
+    _, context = queue.take("gpu")
+    if under_way:
+        context.under_way()
+    queue.finish(job_id, Made())
+
+
 def test_seconds_left_come_from_what_such_jobs_took(queue: JobQueue):
-    queue.submit(REQUEST, job_id="first")
-    queue.take("gpu")
-    queue.finish("first", Made())
+    finished(queue, "first")
     assert queue.submit(REQUEST).seconds_left is not None
     assert queue.submit(REQUEST.model_copy(update={"model": "other"})).seconds_left is None
+
+
+def test_a_job_without_steps_tells_nothing_of_the_time_that_others_take(settings: Settings):
+    finished(opened(settings), "first", under_way=False)
+    assert opened(settings).submit(REQUEST).seconds_left is None
+
+
+def test_loading_torch_and_the_model_is_no_part_of_the_time_that_others_take(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    clock = [1000.0]
+    monkeypatch.setattr("studio.app.active.time.monotonic", lambda: clock[0])
+    queue = opened(settings)
+    queue.submit(REQUEST, job_id="first")
+    _, context = queue.take("gpu")
+    clock[0] += 500
+    context.under_way()
+    clock[0] += 20
+    context.under_way()  # every step says so
+    clock[0] += 20
+    queue.finish("first", Made())
+    for each in (queue, opened(settings)):
+        left = each.submit(REQUEST, job_id=f"in {id(each)}").seconds_left
+        each.cancel(f"in {id(each)}")
+        assert left == pytest.approx(40 * 21 / 20, rel=0.01)  # 20 steps and decoding; without the first step
 
 
 def test_a_cancelled_waiting_job_never_runs(queue: JobQueue):
@@ -200,6 +231,73 @@ def test_closing_interrupts_the_running_job_instead_of_cancelling_it(settings: S
     assert next(e for e in queue.events("job") if isinstance(e, Started))
     worker.stop()
     assert opened(settings).job("job").state is JobState.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (JobCancelled(), JobState.CANCELLED),
+        (OutOfMemory("Too large."), JobState.FAILED),
+        (ValueError("x"), JobState.FAILED),
+    ],
+)
+def test_however_a_job_ends_it_has_what_it_made(settings: Settings, error: Exception, state: JobState):
+    queue = opened(settings)
+
+    def runner(job: JobView, context: JobContext) -> Made:
+        for image in ("one", "two"):
+            context.keep(image)
+            assert queue.job(job.id).images[-1] == image
+        raise error
+
+    queue.submit(REQUEST, job_id="job")
+    run(queue, runner)
+    assert types(queue, "job")[-1] in (Cancelled, Failed)
+    for each in (queue, opened(settings)):
+        assert (each.job("job").state, each.job("job").images) == (state, ("one", "two"))
+
+
+def test_an_interrupted_job_has_what_it_made(settings: Settings):
+    queue = opened(settings)
+    queue.submit(REQUEST, job_id="job")
+
+    def runner(job: JobView, context: JobContext) -> Made:
+        context.keep("one")
+        context.emit(Log(message="kept"))
+        while True:
+            context.check()
+
+    worker = run(queue, runner)
+    assert next(e for e in queue.events("job") if isinstance(e, Log))
+    worker.stop()
+    again = opened(settings).job("job")
+    assert (again.state, again.images) == (JobState.INTERRUPTED, ("one",))
+
+
+def test_what_is_kept_comes_before_what_the_runner_returns(queue: JobQueue):
+    queue.submit(REQUEST, job_id="job")
+    _, context = queue.take("gpu")
+    context.keep("one")
+    queue.finish("job", Made(("two",)))
+    *_, last = queue.events("job")
+    assert isinstance(last, Finished)
+    assert last.images == queue.job("job").images == ("one", "two")
+
+
+def test_a_command_leaves_the_jobs_of_others_waiting(settings: Settings):
+    before = opened(settings)
+    for name in ("left", "left too"):
+        before.submit(REQUEST, job_id=name)
+    alone = JobQueue(JobStore(Database(settings.database)), settings, resume=False)
+    own = alone.submit(REQUEST, job_id="own")
+    assert own.position == 0
+    taken = alone.take("gpu")
+    assert taken
+    assert taken[0].id == "own"
+    alone.finish("own", Made())
+    assert alone.waiting == 0
+    assert alone.job("left").state is JobState.QUEUED
+    assert [job.id for job in opened(settings).jobs()] == ["left", "left too", "own"]
 
 
 def test_a_queued_event_tells_each_new_position(queue: JobQueue):

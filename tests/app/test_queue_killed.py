@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from studio.app.queue import JobQueue, Made
+from studio.app.studio import build_studio
 from studio.app.worker import Worker
 from studio.core.events import Finished
 from studio.core.jobs import JobState
@@ -48,10 +49,38 @@ for seed in itertools.count():
 """
 
 
-def killed_run(folder: Path, seconds: float) -> list[list[str]]:
+PAINTER = """
+import itertools, os, pathlib, sys, threading
+from PIL import Image
+from studio.app.queue import JobQueue, Made
+from studio.app.worker import Worker
+from studio.core.requests import GenerateRequest
+from studio.core.settings import Settings
+from studio.storage.database import Database
+from studio.storage.jobs import JobStore
+from studio.storage.library import Library
+
+settings = Settings(data_dir=pathlib.Path(sys.argv[1]))
+database = Database(settings.database)
+library = Library(settings, database)
+queue = JobQueue(JobStore(database), settings)
+
+def runner(job, context):
+    for index in itertools.count():
+        image = library.add(Image.new("RGB", (64, 64)), job.request, index=index, job=job.id).id
+        context.keep(image)
+        os.write(1, f"{job.id} {image}\\n".encode())
+
+Worker(queue, "gpu", runner).start()
+queue.submit(GenerateRequest(model="toy", seed=1, batches=64))
+threading.Event().wait()
+"""
+
+
+def killed_run(folder: Path, seconds: float, program_text: str = PROGRAM) -> list[list[str]]:
     """Start the program, kill it `seconds` after its first word, and return what it said: (verb, job)."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", PROGRAM, str(folder)]
+    command = [sys.executable, "-c", program_text, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
         assert program.stdout
         first = program.stdout.readline()
@@ -99,3 +128,14 @@ def test_what_a_killed_program_left_waiting_is_run_by_the_next_in_order(tmp_path
     assert left
     assert all(isinstance(end, Finished) for end in ends)
     assert ran[: len(left)] == left
+
+
+def test_a_killed_job_has_all_the_pictures_that_it_had_finished(tmp_path: Path):
+    for _ in range(3):
+        stored = killed_run(tmp_path, random.uniform(0, 0.4), PAINTER)
+        studio = build_studio(Settings(data_dir=tmp_path))
+        job = studio.job(stored[0][0])
+        studio.close()
+        assert job.state is JobState.INTERRUPTED
+        assert [image for _, image in stored] == list(job.images[: len(stored)])
+        assert len(job.images) - len(stored) <= 1  # stored, and killed before it could say so

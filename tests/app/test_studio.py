@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,15 @@ from safetensors.torch import load_file, save_file
 from studio.app.studio import LocalStudio, build_studio
 from studio.core.errors import InvalidRequest
 from studio.core.events import Cancelled, Event, Failed, Finished, Log, Preview, Progress
+from studio.core.jobs import JobState
+from studio.core.library import ImageQuery
 from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest, HiresPass, OutputOptions, SourceImage, Variation
 from studio.core.samplers import Sampler, Schedule, Upscaler
 from studio.core.settings import Settings
+from studio.diffusion.decode import decode_pictures
+from studio.storage.database import Database
+from studio.storage.jobs import JobStore
 
 REQUEST = GenerateRequest(
     model="tiny", prompt="a red ball", width=64, height=64, steps=3, seed=5, sampler=Sampler.EULER
@@ -47,6 +53,13 @@ def png(colour: str = "red") -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (80, 60), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def until(happened: Callable[[], Any]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_request_becomes_a_picture_that_restores_it(studio: LocalStudio):
@@ -184,6 +197,76 @@ def test_cancel_answers_within_one_step(studio: LocalStudio, settings: Settings)
     assert isinstance(last, Cancelled)
     assert all(e.done <= seen.done + 2 for e in between if isinstance(e, Progress))
     assert isinstance(run(studio, REQUEST)[-1], Finished)
+
+
+def test_progress_counts_batches_and_not_their_pictures(studio: LocalStudio, monkeypatch: pytest.MonkeyPatch):
+    batches: set[int] = set()
+    monkeypatch.setattr("studio.app.observer.JobObserver.step", lambda *given: batches.add(given[-1]))
+    run(studio, REQUEST.model_copy(update={"batch_size": 2, "batches": 2}))
+    assert batches == {0, 1}
+
+
+def test_a_cancelled_job_keeps_the_pictures_that_it_had_finished(studio: LocalStudio):
+    job = studio.submit(REQUEST.model_copy(update={"steps": 20, "batches": 64}))
+    until(lambda: studio.job(job.id).images)
+    studio.cancel(job.id)
+    assert isinstance(list(studio.events(job.id, timeout=60))[-1], Cancelled)
+    ended = studio.job(job.id)
+    assert 1 <= len(ended.images) < 64
+    assert [studio.image(image).seed for image in ended.images] == list(range(5, 5 + len(ended.images)))
+    assert studio.images(ImageQuery(job=job.id)).total == len(ended.images)
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_cancelling_while_it_decodes_keeps_that_picture_and_makes_no_other(
+    studio: LocalStudio, monkeypatch: pytest.MonkeyPatch, out_of_memory, batches: int
+):
+    def decode_and_cancel(*arguments: Any) -> list[Image.Image]:
+        studio.cancel(studio.jobs()[0].id)
+        return decode_pictures(*arguments)
+
+    monkeypatch.setattr("studio.diffusion.generate.decode_pictures", decode_and_cancel)
+    calls = out_of_memory(0)
+    last = run(studio, REQUEST.model_copy(update={"batches": batches}))[-1]
+    assert isinstance(last, Finished if batches == 1 else Cancelled)
+    assert len(studio.jobs()[0].images) == 1
+    assert calls == [3]  # and none for the next batch
+
+
+def test_the_time_that_a_job_takes_is_known_once_one_was_made(studio: LocalStudio):
+    assert studio.submit(REQUEST).seconds_left is None
+    run(studio, REQUEST)
+    long = studio.submit(REQUEST.model_copy(update={"steps": 150, "batches": 64}))
+    assert studio.submit(REQUEST).seconds_left is not None
+    studio.cancel(long.id)
+
+
+def test_pictures_stay_whose_job_failed_later(studio: LocalStudio, out_of_memory):
+    run(studio, REQUEST)
+    out_of_memory(2)[0] = -3  # in the second batch, and in its second attempt
+    last = run(studio, REQUEST.model_copy(update={"batches": 2}))[-1]
+    assert isinstance(last, Failed), last
+    (image,) = studio.jobs()[0].images
+    assert studio.image(image).seed == 5
+
+
+def test_a_killed_job_gets_back_the_picture_that_the_library_finds_later(settings: Settings):
+    studio = build_studio(settings)
+    studio.start()
+    made = run(studio, REQUEST)[-1].images
+    job = studio.jobs()[0].id
+    studio.close()
+    connection = Database(settings.database).connect()
+    connection.execute("UPDATE jobs SET state = 'running', images = ''")
+    connection.execute("DELETE FROM images")  # killed between file and record
+    studio = build_studio(settings)
+    assert studio.job(job).state is JobState.INTERRUPTED
+    assert studio.job(job).images == ()
+    studio.start()
+    until(lambda: studio.job(job).images)
+    assert studio.job(job).images == made
+    studio.close()
+    assert JobStore(Database(settings.database)).find(job).images == made
 
 
 def test_nan_is_an_error_and_never_a_black_picture(studio: LocalStudio):

@@ -67,6 +67,23 @@ def test_ctrl_enter_starts_and_escape_cancels(page, slow):
     assert slow.jobs()[0].state is JobState.CANCELLED
 
 
+def test_a_cancelled_batch_shows_what_it_had_finished(page, slow):
+    say(page, "a boat on a lake", steps=12, batches=4, seed=21)
+    page.click("#generate")
+    expect(page.locator("#stage .tile")).to_have_count(1, timeout=30_000)
+    expect(page.locator("#stage .live")).to_be_visible()
+    page.locator(PROMPT).press("Escape")
+    expect(page.locator("#stage .doing")).to_contain_text("Cancelled. Finished: 1 of 4 pictures.")
+    image = slow.images().images[0]
+    assert (image.prompt, image.seed) == ("a boat on a lake", 21)
+    expect(picture(page)).to_have_attribute("src", f"studio/v1/images/{image.id}/file")
+    page.locator("#stage [data-action=dismiss]").click()
+    expect(page.locator("#stage .doing")).to_have_text("")
+    page.reload()
+    ready(page)
+    expect(picture(page)).to_have_attribute("src", f"studio/v1/images/{image.id}/file")
+
+
 def test_generating_while_a_job_runs_queues_the_next(page, slow):
     say(page, "first", steps=150)
     page.click("#generate")

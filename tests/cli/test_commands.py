@@ -12,8 +12,13 @@ from PIL import Image, ImageChops
 from typer.testing import CliRunner
 
 from studio.cli import app
+from studio.cli.generate import make_pictures
+from studio.core.errors import EaselError, OutOfMemory
+from studio.core.jobs import JobState
+from studio.core.requests import GenerateRequest
 from studio.core.settings import Settings
 from tests import tiny
+from tests.fakes import FakeStudio
 from tests.models.sparse import write_raw, write_sparse
 
 
@@ -104,6 +109,25 @@ def test_generate_paints_a_part_of_a_picture_anew(tmp_path, models_dir):
         assert "Inpaint area: Only masked" in picture.text["parameters"]
 
 
+def test_what_was_finished_before_a_job_failed_is_written_all_the_same(tmp_path):
+    class Stopping(FakeStudio):
+        def add_image(self, request, **values):
+            self.fail_next = OutOfMemory("It needs 9 GB.")
+            return super().add_image(request, **values)
+
+    studio = Stopping(tmp_path / "data", step_seconds=0)
+    request = GenerateRequest(prompt="a ball", width=64, height=64, steps=2, batches=3, seed=7)
+    written = make_pictures(
+        studio, request, lambda count: tuple(tmp_path / f"ball-{at}.png" for at in range(1, count + 1))
+    )
+    assert next(written) == tmp_path / "ball-1.png"
+    with pytest.raises(EaselError, match="It needs 9 GB"):
+        next(written)
+    studio.close()
+    assert Image.open(tmp_path / "ball-1.png").size == (64, 64)
+    assert not (tmp_path / "ball-2.png").exists()
+
+
 def test_generate_refuses_before_it_loads_anything(tmp_path, models_dir):
     options = ["--models-dir", models_dir, "--data-dir", tmp_path, "--model", "tiny"]
     for wrong, sentence in (
@@ -130,6 +154,20 @@ def test_two_studios_never_share_a_data_folder(tmp_path, models_dir):
     assert second.returncode == 1
     assert "Another Easel is at work" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_generate_does_its_own_job_and_leaves_others_to_the_server(tmp_path, models_dir):
+    from studio.app.studio import build_studio
+
+    settings = Settings(data_dir=tmp_path / "data", models_dirs=(models_dir,))
+    killed = build_studio(settings)
+    left = killed.submit(GenerateRequest(model="tiny", prompt="left", width=64, height=64, steps=150))
+    options = ["--models-dir", models_dir, "--model", "tiny", "--steps", 2, "--data-dir", tmp_path / "data"]
+    made = easel("generate", "a red ball", "--out", tmp_path / "ball.png", *options)
+    assert made.returncode == 0, made.stderr
+    after = build_studio(settings)
+    assert [image.prompt for image in after.images().images] == ["a red ball"]
+    assert (after.job(left.id).state, after.job(left.id).position) == (JobState.QUEUED, 0)
 
 
 def test_models_list_names_what_is_there(tmp_path, models_dir):

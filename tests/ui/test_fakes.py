@@ -66,6 +66,17 @@ def test_cancel_ends_a_running_job_without_images(studio):
     assert studio.images().total == 0
 
 
+def test_a_cancelled_job_keeps_the_pictures_that_it_had_finished(studio):
+    studio.step_seconds = 0.01
+    job = studio.submit(GenerateRequest(steps=20, batches=64, seed=1))
+    next(event for event in studio.events(job.id) if isinstance(event, Progress) and event.image)
+    studio.cancel(job.id)
+    assert isinstance(list(studio.events(job.id))[-1], Cancelled)
+    images = studio.job(job.id).images
+    assert images
+    assert studio.images().total == len(images)
+
+
 def test_a_failure_names_its_field(studio):
     studio.fail_next = OutOfMemory("It needs 9 GB but 2 GB are free.", "Make it smaller.", field="width")
     job = studio.submit(GenerateRequest(steps=4))

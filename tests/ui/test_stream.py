@@ -7,10 +7,13 @@ import pytest
 from studio.core.errors import NumericalError, OutOfMemory
 from studio.core.jobs import JobState
 from studio.core.requests import GenerateRequest, InstallRequest
+from tests.browser.waiting import until
+from tests.fakes import FakeStudio
 from ui.components.before_after import before_after_html
 from ui.components.box_words import box_result_html
 from ui.components.queue import queue_html
 from ui.components.stage import activity, stage_html
+from ui.links import image_url
 from ui.stream import (
     FAST,
     SLOW,
@@ -81,6 +84,49 @@ def test_results_of_all_jobs_are_there_newest_first(studio):
     assert [image.prompt for image in images] == ["second", "second", "first"]
     studio.delete_images([images[0].id])
     assert len(look(studio, session.with_job(second.id)).images) == 2
+
+
+@pytest.fixture
+def stopping(studio, monkeypatch):
+    """The stand-in fails in the second batch."""
+
+    def keep_and_fail(request, **values):
+        record = FakeStudio.add_image(studio, request, **values)
+        studio.fail_next = OutOfMemory("It needs 9 GB.")
+        return record
+
+    monkeypatch.setattr(studio, "add_image", keep_and_fail)
+    return studio
+
+
+def test_what_a_stopped_job_had_finished_is_shown_beside_how_it_ended(stopping):
+    job, session = started(stopping, steps=2, batches=3, prompt="kept", seed=1)
+    finish(stopping, job)
+    sight = look(stopping, session)
+    assert [image.prompt for image in sight.images] == ["kept"]
+    html = stage_html(sight)
+    assert "It needs 9 GB. Finished: 1 of 3 pictures." in html
+    assert f'src="{image_url(sight.images[0].id)}"' in html
+    assert "Finished: 1 of 3 pictures." in queue_html(queue_of(stopping), ready=True)
+
+
+def test_the_results_of_a_dismissed_job_stay_on_the_stage(stopping):
+    job, session = started(stopping, steps=2, batches=3, prompt="kept", seed=1)
+    finish(stopping, job)
+    stopping.set_dismissed(job.id, True)
+    sight = look(stopping, session)
+    assert sight.job is None
+    assert [image.prompt for image in sight.images] == ["kept"]
+
+
+def test_a_finished_picture_is_a_result_while_the_next_is_being_made(studio):
+    studio.step_seconds = 0.01
+    job, session = started(studio, steps=50, batches=64, seed=1)
+    until(lambda: look(studio, session).images)
+    sight = look(studio, session)
+    assert (sight.job.state, sight.images[0].seed) == (JobState.RUNNING, 1)
+    studio.cancel(job.id)
+    finish(studio, job)
 
 
 def test_the_stage_says_step_and_time_left(studio):

@@ -56,7 +56,7 @@ def canvas_html(sight: JobSight) -> str:
 
 
 def doing_html(sight: JobSight, ready: bool) -> str:
-    """Progress, and the way to stop it; how it ended where that is no picture."""
+    """Progress, and the way to stop it; how it ended where not all of its pictures were made."""
     job = sight.job
     if job is None or job.state is JobState.FINISHED:
         return ""
@@ -89,7 +89,14 @@ def _ending(job: JobView) -> str:
 
 
 def ending(job: JobView) -> str:
-    """How a job ended that made no picture, in a sentence."""
+    """How a job ended that did not make all of its pictures, and how many it made."""
+    words, request = _ending_words(job), job.request
+    if not job.images or not isinstance(request, GenerateRequest):
+        return words
+    return f"{words} Finished: {len(job.images)} of {counted(request.image_count, 'picture')}."
+
+
+def _ending_words(job: JobView) -> str:
     if job.state is JobState.CANCELLED:
         return "Cancelled."
     if job.state is JobState.FAILED and job.failure:
