@@ -19,6 +19,8 @@ import numpy as np
 
 from studio.core.errors import ModelFileError
 from studio.models.convert import Source
+from studio.models.gligen_files import LAYOUT as GLIGEN
+from studio.models.gligen_files import numbered_blocks
 from studio.models.modules import empty_module, find_sources
 from studio.models.weights import Weights, tensor_bytes
 
@@ -51,7 +53,7 @@ _BEHAVIOUR: Mapping[str, Any] = {
 """What a configuration changes without changing a shape, with the defaults of the classes."""
 
 Pieces = Mapping[str, tuple[Source, tuple[int, ...]]]
-"""By a tensor's name in the module: where it lies in the file, and its shape in the module."""
+"""By a tensor's name, the same in every layout: where it lies in the file, and its shape in the module."""
 
 
 def behaviour_digest(class_name: str, config: Mapping[str, Any]) -> str:
@@ -67,7 +69,8 @@ def pieces_of(
     try:
         wanted = empty_module(class_name, config).state_dict()
         sources = find_sources(wanted, layout, prefix, weights, file)
-        return {name: (source, tuple(wanted[name].shape)) for name, source in sources.items()}
+        told = numbered_blocks(wanted) if layout == GLIGEN else {name: name for name in wanted}
+        return {told[name]: (source, tuple(wanted[name].shape)) for name, source in sources.items()}
     except ModelFileError:  # a class of transformers; or loading will say what is wrong
         mine = (name for name in weights if name.startswith(prefix))
         return {name: (Source(name), weights.header.tensors[name].shape) for name in mine}

@@ -7,7 +7,7 @@ repository (`input_blocks.1.1.transformer_blocks.0.fuser.*`). Only the graft is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from studio.models.configs import Config, Shapes
 from studio.models.convert import Source
@@ -19,6 +19,8 @@ PIPELINE_IMAGE_PROJECTION = "image_project"
 _GRAFT = re.compile(r"(^|\.)(position_net|fuser)\.")
 _IMAGE_FEATURE = "position_net.null_image_feature"
 _FUSER_WIDTH = ".fuser.linear.weight"
+_FUSERS = "fusers."
+_SIDES = (("input", "down"), ("middle", "mid"), ("output", "up"))
 _TEXT_IMAGE = "-text-image"
 _NO_PROJECTION = "-without-projection"
 
@@ -83,13 +85,34 @@ def module_key(place: str) -> str:
     return place.replace(".", "/")
 
 
+def numbered_blocks(names: Iterable[str]) -> dict[str, str]:
+    """For each tensor of a `GligenGraft`, its name with the number of its block instead of the block's name.
+
+    Both namings count the blocks of a UNet in the same order, so that these are the same for equal grafts.
+    """
+    names = list(names)
+    places = sorted({name.split(".")[1] for name in names if name.startswith(_FUSERS)}, key=_position)
+    return {name: _numbered(name, places) if name.startswith(_FUSERS) else name for name in names}
+
+
+def _numbered(name: str, places: Sequence[str]) -> str:
+    _, place, rest = name.split(".", 2)
+    return f"{_FUSERS}{places.index(place)}.{rest}"
+
+
+def _position(place: str) -> tuple[int, list[tuple[int, str]]]:
+    """Of a block on its way through the UNet: down (the input blocks), middle, up; then by its numbers."""
+    side = next((i for i, sides in enumerate(_SIDES) if place.startswith(sides)), len(_SIDES))
+    return side, [(len(number), number) for number in re.findall(r"\d+", place)]
+
+
 def gligen_sources(names: Iterable[str]) -> dict[str, Source]:
     """For each tensor of a `GligenGraft`, its place in a file of either naming."""
     return {name: Source(_file_name(name)) for name in names}
 
 
 def _file_name(name: str) -> str:
-    if not name.startswith("fusers."):
+    if not name.startswith(_FUSERS):
         return name
     _, key, rest = name.split(".", 2)
     return f"{key.replace('/', '.')}.fuser.{rest}"

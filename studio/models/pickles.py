@@ -139,5 +139,6 @@ class _Flattened:
                 self.add(value, f"{name}.{i}")
         elif isinstance(content, (str, int, float, bool)):
             self.metadata[name] = storable(str(content)[:_MAX_TEXT])
-        elif isinstance(content, (list, tuple)) and all(isinstance(v, (int, float)) for v in content):
-            self.metadata[name] = str(content[:_MAX_TEXT])[:_MAX_TEXT]
+        elif isinstance(content, (list, tuple)) and all(isinstance(v, (str, int, float)) for v in content):
+            few = [v[:_MAX_TEXT] if isinstance(v, str) else v for v in content[:_MAX_TEXT]]
+            self.metadata[name] = storable(str(few)[:_MAX_TEXT])

@@ -20,11 +20,19 @@ from studio.core.geometry import Box
 from studio.core.models import Family, PredictionType
 from studio.models.cache import FileCache
 from studio.models.configs import read_config
+from studio.models.convert import unet_sources
 from studio.models.describe import describe
 from studio.models.gligen import GligenGraft
 from studio.models.gligen_checks import graft_problem
-from studio.models.gligen_files import gligen_sources, lacks_projection, reads_pictures
+from studio.models.gligen_files import (
+    gligen_sources,
+    lacks_projection,
+    module_key,
+    numbered_blocks,
+    reads_pictures,
+)
 from studio.models.load import load_component
+from studio.models.modules import empty_module
 from studio.models.parts import part_of
 from studio.models.scan import Found
 from tests import tiny
@@ -114,6 +122,25 @@ def test_grafts_of_all_layouts_are_one(base: Path, tmp_path: Path, kind: str) ->
         difference = (call(unet, objs) - call(gated, objs)).abs().max()
     assert difference < 1e-5
     assert (call(unet) - call(gated, objs)).abs().max() > 1e-3
+
+
+def test_blocks_of_a_real_unet_have_the_same_numbers_in_both_namings() -> None:
+    config = read_config(Family.SD1, PredictionType.EPSILON, "unet")
+    sources = unet_sources(empty_module("UNet2DConditionModel", config).state_dict())
+    ends = ".attn1.to_q.weight"
+    places = {
+        name.removesuffix(ends): source.name.removesuffix(ends)
+        for name, source in sources.items()
+        if name.endswith(ends)
+    }
+    assert len(places) == 16
+    ours, theirs = (
+        numbered_blocks(f"fusers.{module_key(place)}.x" for place in naming)
+        for naming in (places, reversed(list(places.values())))
+    )
+    for place, other in places.items():
+        assert ours[f"fusers.{module_key(place)}.x"] == theirs[f"fusers.{module_key(other)}.x"]
+    assert sorted(set(ours.values())) == sorted(f"fusers.{number}.x" for number in range(16))
 
 
 def test_on_and_off_again_leaves_no_trace(base: Path, tmp_path: Path) -> None:
