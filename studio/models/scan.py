@@ -82,7 +82,8 @@ _FOREIGN = frozenset(
 """Folders of both studios that hold models Easel has no use for."""
 
 
-_MAX_YAML_BYTES = 2**20
+_MAX_YAML_BYTES = 2**16
+"""Of a list of folders; a megabyte of YAML takes ten seconds to read."""
 
 _log = logging.getLogger(__name__)
 

@@ -319,7 +319,7 @@ def test_files_and_links_that_cannot_be_followed_hide_no_other_model(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "[" * 2_000,
+        "[" * 1_000,
         "a: {loras: '~nobody-of-that-name/x'}",
         "a: {base_path: '~nobody-of-that-name', loras: x}",
         'a: {loras: "x\\0y"}',
