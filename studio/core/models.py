@@ -102,6 +102,9 @@ class ModelInfo(Record):
     context_width: int | None = Field(
         None, ge=1, description="channels of the text embeddings that it attends to, where that can be seen"
     )
+    clip_layers: int | None = Field(
+        None, ge=1, description="highest clip skip of a checkpoint, where that can be seen"
+    )
     preview: BlobId | None = None
     trigger_words: tuple[str, ...] = Field((), description="words that bring out what it learned, best first")
     negative_text: str = Field("", description="goes into the negative prompt with it")

@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from studio.adapters.embedding import Embedding, Place, vectors_in_place
-from studio.core.errors import InvalidRequest
 from studio.core.models import Family
 from studio.diffusion.chunks import Chunk, LearnedWords, chunk_prompt, one_window
+from studio.diffusion.plan import check_clip_skip
 from studio.diffusion.prompt import (
     ParsedPrompt,
     PromptPart,
@@ -291,7 +291,7 @@ def _run(
     encoder: Any, chunks: Sequence[Chunk], family: Family, clip_skip: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Weighted hidden states (chunks, 77, C), and the pooled embedding (1, P) of SDXL's second encoder."""
-    _check_clip_skip(encoder, family, clip_skip)
+    check_clip_skip(clip_skip, encoder.config.num_hidden_layers - (family is Family.SDXL))
     input_ids = torch.tensor([chunk.input_ids for chunk in chunks], device=encoder.device)
     output = encoder(input_ids, output_hidden_states=True)
     weights = torch.tensor([chunk.weights for chunk in chunks], device=encoder.device)
@@ -331,13 +331,3 @@ def _emphasise(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     restored = torch.where(after == 0, weighted, weighted * (before / after))
     untouched = (weights == 1).all(dim=1)[:, None, None]
     return torch.where(untouched, hidden.float(), restored).to(hidden.dtype)
-
-
-def _check_clip_skip(encoder: Any, family: Family, clip_skip: int) -> None:
-    layers = encoder.config.num_hidden_layers - (family is Family.SDXL)
-    if clip_skip > layers:
-        raise InvalidRequest(
-            f"Clip skip {clip_skip} needs as many layers, but this model's text encoder has {layers} for it.",
-            f"Choose 1 to {layers}.",
-            field="clip_skip",
-        )

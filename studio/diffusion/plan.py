@@ -100,6 +100,8 @@ def plan(request: GenerateRequest, models: NetworkLookup) -> GeneratePlan:
     _check_no_tags(negative, "negative_prompt")
     checkpoint = _checkpoint(request, models)
     _check_schedule(request.sampler, request.schedule)
+    if checkpoint.clip_layers is not None:
+        check_clip_skip(request.clip_skip, checkpoint.clip_layers)
     first = _first_pass(request)
     hires = _hires_pass(request)
     check_inpaint(request, checkpoint)
@@ -189,6 +191,21 @@ def _check_schedule(sampler: Sampler, schedule: Schedule) -> None:
             f"{sampler} cannot follow the schedule {schedule}.",
             f"Choose {' or '.join(choices)}.",
             field="schedule",
+        )
+
+
+def check_clip_skip(clip_skip: int, layers: int) -> None:
+    """
+    Args:
+        layers: of the text encoder, from the one that clip skip 1 means to the first.
+
+    Raises: InvalidRequest.
+    """
+    if clip_skip > layers:
+        raise InvalidRequest(
+            f"Clip skip {clip_skip} needs as many layers, but this model's text encoder has {layers} for it.",
+            f"Choose 1 to {layers}.",
+            field="clip_skip",
         )
 
 

@@ -115,13 +115,22 @@ def fit_vae(base: Config, shapes: Shapes) -> Config:
 
 def fit_clip(base: Config, shapes: Shapes) -> Config:
     """`base` with the widths and depths of a text encoder in CLIP's own names."""
-    layers = _count(shapes, r"(?:text_model\.)?encoder\.layers\.(\d+)\.")
     return base | _clip_widths(
         next(shape for name, shape in shapes.items() if name.endswith("token_embedding.weight")),
         next(shape for name, shape in shapes.items() if name.endswith("position_embedding.weight")),
         next(shape for name, shape in shapes.items() if name.endswith("mlp.fc1.weight")),
-        layers,
+        clip_layers(shapes),
     )
+
+
+def clip_layers(shapes: Shapes) -> int:
+    """Of a text encoder in CLIP's own names."""
+    return _count(shapes, r"(?:text_model\.)?encoder\.layers\.(\d+)\.")
+
+
+def open_clip_layers(shapes: Shapes) -> int:
+    """Of a text encoder in OpenCLIP's names."""
+    return _count(shapes, r"transformer\.resblocks\.(\d+)\.")
 
 
 def fit_open_clip(base: Config, shapes: Shapes, *, drop_last: bool) -> Config:
@@ -130,7 +139,7 @@ def fit_open_clip(base: Config, shapes: Shapes, *, drop_last: bool) -> Config:
     Args:
         drop_last: SD 2.x was trained on the last layer but one, so its last is never run.
     """
-    layers = _count(shapes, r"transformer\.resblocks\.(\d+)\.") - drop_last
+    layers = open_clip_layers(shapes) - drop_last
     widths = _clip_widths(
         shapes["token_embedding.weight"],
         shapes["positional_embedding"],

@@ -103,6 +103,7 @@ def _facts(found: Found, probed: Probe, put_preview: PutBlob | None) -> dict[str
         "layout": probed.layout,
         "native_size": probed.native_size,
         "context_width": probed.context_width,
+        "clip_layers": probed.clip_layers,
         "licence": probed.licence or card_licence(found.path) or clean(sidecar.get("license"), MAX_LINE),
         "description": probed.description or clean(sidecar.get("description"), MAX_TEXT),
         "notes": clean(sidecar.get("notes"), MAX_TEXT),

@@ -24,6 +24,7 @@ from studio.core.errors import CorruptFile, UnknownFile
 from studio.core.models import Family, ModelKind, PredictionType, Variant
 from studio.models.annotator_graphs import net_of_ports
 from studio.models.annotators import net_of_folder
+from studio.models.clip_layers import layers_of_file, layers_of_folder
 from studio.models.configs import Config
 from studio.models.folders import (
     component_class,
@@ -69,6 +70,8 @@ class Probe:
     """Side of the pictures it was trained on, px."""
     context_width: int | None = None
     """Width of the text embeddings it attends to, where that can be seen."""
+    clip_layers: int | None = None
+    """Highest clip skip of a checkpoint, where that can be seen."""
     zero_snr: bool = False
     licence: str = ""
     description: str = ""
@@ -107,7 +110,9 @@ def contradiction(path: Path, error: Exception) -> CorruptFile:
 
 def _probe_file(path: Path) -> Probe:
     header = read_header(path)
-    signature = identify(_evidence(header, path.stem))
+    evidence = _evidence(header, path.stem)
+    signature = identify(evidence)
+    is_checkpoint = signature.kind is ModelKind.CHECKPOINT
     prediction_type = _prediction_type(path, header, signature)
     return Probe(
         signature.kind,
@@ -117,7 +122,8 @@ def _probe_file(path: Path) -> Probe:
         signature.layout,
         main_dtype(header),
         native_size(signature.family, prediction_type),
-        lora_context_width({name: info.shape for name, info in header.tensors.items()}),
+        lora_context_width(evidence.shapes),
+        layers_of_file(evidence.shapes, signature.family) if is_checkpoint else None,
         signature.zero_snr,
         clean(header.metadata.get("modelspec.license"), MAX_LINE),
         clean(header.metadata.get("modelspec.description"), MAX_TEXT),
@@ -225,6 +231,7 @@ def _probe_pipeline(folder: Path) -> Probe:
         main_dtype(weights[0].header),
         latent_size(unet, folder.name) * _LATENT_SCALE,
         text_width(unet, folder.name),
+        layers_of_folder(folder, components, family),
     )
     return _with_graft(probed, folder, weights[0].header) if _is_gated(unet) else probed
 

@@ -144,6 +144,21 @@ def test_a_job_that_fails_answers_with_its_error(client, studio):
     assert post(client, "txt2img", **SMALL).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("clip_skip", "override_settings.CLIP_stop_at_last_layers"),
+        ("source.image", "init_images"),
+        ("controls.0.image", "alwayson_scripts.controlnet.args"),
+        ("width", "width"),
+        (None, None),
+    ],
+)
+def test_a_job_that_fails_names_the_field_as_the_client_does(client, studio, field, told):
+    studio.fail_next = OutOfMemory("It needs 9 GB.", field=field)
+    assert post(client, "txt2img", **SMALL).json()["field"] == told
+
+
 def test_idle_is_progress_zero_without_jobs(client):
     reply = get(client, "progress")
     assert reply["progress"] == 0

@@ -346,6 +346,8 @@ def test_a_model_deleted_while_its_job_waits_is_a_sentence(settings: Settings, m
         ({"prompt": "a (red ball"}, "prompt"),
         ({"negative_prompt": "grass [:"}, "negative_prompt"),
         ({"prompt": "a ball <lora:style:1>"}, "prompt"),
+        ({"clip_skip": 4}, "clip_skip"),
+        ({"model": "xl", "clip_skip": 3}, "clip_skip"),
     ],
 )
 def test_what_cannot_work_is_refused_before_it_waits(studio: LocalStudio, change: dict[str, Any], field: str):

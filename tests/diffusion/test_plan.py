@@ -76,6 +76,16 @@ def test_the_impossible_is_refused_at_its_field(fields: dict[str, object], field
     assert len(str(refused.value)) > 20
 
 
+def test_clip_skip_goes_as_far_as_the_text_encoder_has_layers():
+    shallow = BASE.model_copy(update={"clip_layers": 3})
+    shelf = Shelf()
+    shelf.find = lambda name: shallow
+    assert plan(GenerateRequest(model="base", clip_skip=3), shelf)
+    with pytest.raises(InvalidRequest, match="Choose 1 to 3") as refused:
+        plan(GenerateRequest(model="base", clip_skip=4), shelf)
+    assert refused.value.field == "clip_skip"
+
+
 def test_every_sampler_follows_at_least_one_schedule_and_every_schedule_has_a_sampler():
     assert all(schedules_for(sampler)[0] is Schedule.AUTOMATIC for sampler in Sampler)
     assert {schedule for sampler in Sampler for schedule in schedules_for(sampler)} == set(Schedule)

@@ -86,6 +86,11 @@ def test_checkpoints_of_the_real_shapes_are_known(tmp_path, real_shapes, family,
     assert (told.layout, told.dtype, told.problem) == ("ldm", "float16", "")
 
 
+@pytest.mark.parametrize(("family", "layers"), [(Family.SD1, 12), (Family.SD2, 23), (Family.SDXL, 11)])
+def test_the_names_tell_how_far_clip_skip_goes(tmp_path, real_shapes, family, layers):
+    assert probe(write_sparse(tmp_path / "model.safetensors", real_shapes[family])).clip_layers == layers
+
+
 @pytest.mark.parametrize("family", FOLDERS)
 def test_nine_input_channels_are_an_inpainting_model(tmp_path, real_shapes, family):
     shapes = real_shapes[family] | {"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}
@@ -116,6 +121,19 @@ def test_tiny_models_are_told_by_structure_in_every_form(models_dir, name, form)
 def test_a_folder_tells_its_prediction_type_in_the_scheduler(tmp_path, v):
     told = probe(tiny.make_sd2(tmp_path / "model", v=v))
     assert told.prediction_type is (PredictionType.V_PREDICTION if v else PredictionType.EPSILON)
+
+
+@pytest.mark.parametrize("form", ["", "-file.safetensors", "-pickle.ckpt"])
+def test_clip_skip_goes_as_far_in_a_file_as_in_a_folder(models_dir, form):
+    layers = {name: probe(models_dir / f"{name}{form}").clip_layers for name in ("sd1", "sd2", "sdxl")}
+    assert layers == {"sd1": 3, "sd2": 3, "sdxl": 2}
+
+
+def test_a_text_encoder_that_does_not_tell_its_layers_is_no_limit(tmp_path):
+    folder = tiny.make_sd1(tmp_path / "model")
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": "three"}))
+    assert probe(folder).clip_layers is None
 
 
 def test_a_folder_tells_its_picture_size(models_dir):
