@@ -27,7 +27,7 @@ from studio.models.texts import MAX_LINE, MAX_TEXT, clean
 
 _log = logging.getLogger(__name__)
 
-FACT = "description 5"
+FACT = "description 6"
 """Version of what is stored; a change here makes every model be looked at again."""
 
 _PREVIEWS = (".preview.png", ".png", ".preview.jpg", ".jpg", ".jpeg", ".preview.webp", ".webp")
