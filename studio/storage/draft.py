@@ -9,9 +9,9 @@ from annotated_types import Ge, Le, MultipleOf
 from pydantic import BaseModel
 
 from studio.core.requests import MAX_SEED, GenerateRequest, Prompt
+from studio.core.sampler_names import read_sampler, read_upscaler
 from studio.core.samplers import Upscaler
 from studio.core.texts import storable
-from studio.storage.sampler_names import read_sampler, read_upscaler
 
 _MAX_PROMPT: int = Prompt.__metadata__[0].max_length  # type: ignore[attr-defined]
 

@@ -101,6 +101,8 @@ def test_numbers_as_text_are_understood():
         ("dpm++ sde", Sampler.DPMPP_SDE, None),
         ("DPM2 a Karras", Sampler.DPM2_A, Schedule.KARRAS),
         ("k_dpm_2_a_ka", Sampler.DPM2_A, Schedule.KARRAS),
+        ("dpmpp_2m_sde_gpu", Sampler.DPMPP_2M_SDE, None),
+        ("euler_ancestral", Sampler.EULER_A, None),
         ("Euler A", Sampler.EULER_A, None),
         ("k_euler_a", Sampler.EULER_A, None),
         (" ddim ", Sampler.DDIM, None),
@@ -119,6 +121,33 @@ def test_every_sampler_goes_by_its_name_and_all_its_aliases(sampler):
 @pytest.mark.parametrize("schedule", Schedule)
 def test_every_schedule_goes_by_name_and_label(schedule):
     assert find_schedule(schedule.value) is find_schedule(SCHEDULE_NAMES[schedule]) is schedule
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform", "Uniform", "automatic", ""])
+def test_a_schedule_that_a1111_calls_otherwise_is_the_samplers_own(name):
+    assert txt2img(sampler_name="Euler", scheduler=name).request.schedule is Schedule.AUTOMATIC
+
+
+@pytest.mark.parametrize(
+    ("name", "upscaler"),
+    [
+        ("Latent (antialiased)", Upscaler.LATENT),
+        ("Latent (bicubic)", Upscaler.LATENT),
+        ("R-ESRGAN 4x+", Upscaler.LANCZOS),
+        ("None", Upscaler.LANCZOS),
+    ],
+)
+def test_an_upscaler_that_is_not_there_is_the_nearest_one_with_a_warning(name, upscaler):
+    made = txt2img(enable_hr=True, hr_upscaler=name)
+    assert made.request.hires.upscaler is upscaler
+    assert made.warnings == (f"Easel has no upscaler {name!r}; {upscaler} is used instead.",)
+    assert txt2img(hr_upscaler=name).warnings == ()
+
+
+def test_a_sampler_that_is_not_there_is_its_relative_with_a_warning():
+    made = txt2img(sampler_name="DPM++ 3M SDE Karras")
+    assert (made.request.sampler, made.request.schedule) == (Sampler.DPMPP_2M_SDE, Schedule.KARRAS)
+    assert made.warnings == ("Easel has no sampler 'DPM++ 3M SDE Karras'; DPM++ 2M SDE is used instead.",)
 
 
 def test_sampler_index_counts_where_sampler_name_is_missing():
@@ -213,7 +242,6 @@ def test_a_model_without_a_hash_is_not_found_by_an_empty_one():
         ({"alwayson_scripts": {"ADetailer": {"args": [True, {"ad_model": "face"}]}}}, "alwayson_scripts"),
         ({"refiner_checkpoint": "refiner"}, "refiner_checkpoint"),
         ({"enable_hr": True, "hr_scale": 9}, "hr_scale"),
-        ({"enable_hr": True, "hr_upscaler": "R-ESRGAN 4x+"}, "hr_upscaler"),
         ({"enable_hr": True, "hr_prompt": "another"}, "hr_prompt"),
         ({"enable_hr": True, "hr_sampler_name": "LMS"}, "hr_sampler_name"),
         ({"enable_hr": True, "hr_resize_x": 1024, "hr_resize_y": 768}, "hr_resize_x"),

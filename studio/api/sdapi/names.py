@@ -1,4 +1,4 @@
-"""Which of our samplers, schedules, upscalers and models AUTOMATIC1111's clients mean by their names."""
+"""Which of our samplers, schedules and models AUTOMATIC1111's clients mean by their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import PurePath
 from studio.core.base import StrEnum
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.models import ModelInfo
-from studio.core.samplers import Sampler, Schedule, Upscaler
+from studio.core.sampler_names import known_sampler, known_schedule
+from studio.core.samplers import Sampler, Schedule
 
 SAMPLER_ALIASES: Mapping[Sampler, tuple[str, ...]] = {
     Sampler.DPMPP_2M: ("k_dpmpp_2m",),
@@ -27,18 +28,10 @@ SAMPLER_ALIASES: Mapping[Sampler, tuple[str, ...]] = {
     Sampler.LCM: ("k_lcm",),
     Sampler.TCD: ("tcd",),
 }
+"""Names that A1111 lists beside its own; many more are understood."""
 
 SCHEDULE_NAMES: Mapping[Schedule, str] = {each: each.value.lower().replace(" ", "_") for each in Schedule}
-"""A1111 tells a schedule's `name` ("sgm_uniform") from its `label` ("SGM Uniform"); both are accepted."""
-
-_SUFFIXES: Mapping[str, Schedule] = {
-    " karras": Schedule.KARRAS,
-    "_ka": Schedule.KARRAS,
-    " exponential": Schedule.EXPONENTIAL,
-    "_exp": Schedule.EXPONENTIAL,
-    " sgm uniform": Schedule.SGM_UNIFORM,
-}
-"""Before A1111 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras", "k_dpmpp_2m_ka"."""
+"""A1111 tells a schedule's `name` ("sgm_uniform") from its `label` ("SGM Uniform")."""
 
 AUTOMATIC_VAE = "Automatic"
 _OWN_VAE = frozenset({"automatic", "none", ""})
@@ -47,40 +40,22 @@ _HASH_IN_TITLE = re.compile(r"\[[0-9a-f]{8,10}\]$", re.IGNORECASE)
 
 
 def find_sampler(name: str) -> tuple[Sampler, Schedule | None]:
-    """The sampler meant by a name or alias, and the schedule where the name holds one.
+    """The sampler meant by a name, or the nearest one, and the schedule where the name holds one.
 
     Raises: InvalidRequest.
     """
-    wanted = name.strip().lower()
-    samplers = {
-        spelling.lower(): sampler
-        for sampler, aliases in SAMPLER_ALIASES.items()
-        for spelling in (sampler.value, *aliases)
-    }
-    if wanted in samplers:
-        return samplers[wanted], None
-    for suffix, schedule in _SUFFIXES.items():
-        base = wanted.removesuffix(suffix)
-        if base != wanted and base in samplers:
-            return samplers[base], schedule
-    raise _unknown("sampler", name, Sampler, "sampler_name")
+    known = known_sampler(name)
+    if known.sampler is None:
+        raise _unknown("sampler", name, Sampler, "sampler_name")
+    return known.sampler, known_schedule(known.schedule) if known.schedule else None
 
 
 def find_schedule(name: str) -> Schedule:
     """Raises: InvalidRequest."""
-    wanted = name.strip().lower().replace(" ", "_")
-    for schedule, spelling in SCHEDULE_NAMES.items():
-        if wanted in (spelling, ""):
-            return schedule
-    raise _unknown("schedule", name, Schedule, "scheduler")
-
-
-def find_upscaler(name: str) -> Upscaler:
-    """Raises: InvalidRequest."""
-    for upscaler in Upscaler:
-        if upscaler.value.lower() == name.strip().lower():
-            return upscaler
-    raise _unknown("upscaler", name, Upscaler, "hr_upscaler")
+    schedule = known_schedule(name)
+    if schedule is None:
+        raise _unknown("schedule", name, Schedule, "scheduler")
+    return schedule
 
 
 def _unknown(what: str, name: str, known: type[StrEnum], field: str) -> InvalidRequest:

@@ -3,7 +3,7 @@
 What a payload asks for and Easel has not is treated in one of two ways. Where the picture would show
 something else than was asked (a script), the call is refused. Where it would only
 differ in finish (face restoration, sampler noise), the field is ignored, as A1111 ignores what it does not
-know, and named in the reply's warnings.
+know, and named in the reply's warnings; so is a sampler or an upscaler that the nearest one stands in for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studio.api.sdapi.controlnet_args import NO_UNITS, SCRIPT, Source, Units
 from studio.api.sdapi.fields import A1111_FIELDS, a1111_field
 from studio.api.sdapi.gligen_args import SCRIPT as GLIGEN_SCRIPT
 from studio.api.sdapi.inpaint_args import inpaint_warnings
-from studio.api.sdapi.names import find_model, find_sampler, find_schedule, find_upscaler, means_own_vae
+from studio.api.sdapi.names import find_model, find_sampler, find_schedule, means_own_vae
 from studio.api.sdapi.options import Changes, Options, changed
 from studio.api.sdapi.payloads import GenerationPayload, Img2ImgPayload, Txt2ImgPayload
 from studio.api.sdapi.pictures import PutBlob, decode_picture, store_file
@@ -29,6 +29,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.geometry import ResizeMode
 from studio.core.models import ModelInfo
 from studio.core.requests import GenerateRequest
+from studio.core.sampler_names import known_sampler, read_upscaler
 
 _RESIZE_MODES = (ResizeMode.STRETCH, ResizeMode.CROP, ResizeMode.PAD)
 
@@ -168,7 +169,7 @@ def _translate(
 
 
 def _shared_fields(payload: GenerationPayload) -> dict[str, Any]:
-    sampler, schedule = find_sampler(payload.sampler_name or payload.sampler_index)
+    sampler, schedule = find_sampler(_sampler_name(payload))
     variation = {"seed": payload.subseed, "strength": payload.subseed_strength}
     return {
         "prompt": payload.prompt,
@@ -184,6 +185,10 @@ def _shared_fields(payload: GenerationPayload) -> dict[str, Any]:
         "batches": payload.n_iter,
         "variation": variation if payload.subseed_strength else None,
     }
+
+
+def _sampler_name(payload: GenerationPayload) -> str:
+    return payload.sampler_name or payload.sampler_index
 
 
 def _option_fields(changes: Changes, installed: Installed) -> dict[str, Any]:
@@ -206,7 +211,7 @@ def _hires(payload: Txt2ImgPayload) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "scale": _hires_scale(payload),
         "steps": payload.hr_second_pass_steps,
-        "upscaler": find_upscaler(payload.hr_upscaler),
+        "upscaler": read_upscaler(payload.hr_upscaler)[0],
     }
     if payload.denoising_strength is not None:
         fields["strength"] = payload.denoising_strength
@@ -297,5 +302,8 @@ def _warnings(payload: GenerationPayload, changes: Changes) -> tuple[str, ...]:
     ignored += [f"override_settings.{name}" for name in changes.ignored]
     if payload.styles:
         ignored.append("styles")
+    replaced = known_sampler(_sampler_name(payload)).warnings
+    if isinstance(payload, Txt2ImgPayload) and payload.enable_hr:
+        replaced += read_upscaler(payload.hr_upscaler)[1]
     others = inpaint_warnings(payload) if isinstance(payload, Img2ImgPayload) else ()
-    return (*(f"{name[:100]} was ignored: Easel does not have it." for name in ignored), *others)
+    return (*replaced, *(f"{name[:100]} was ignored: Easel does not have it." for name in ignored), *others)

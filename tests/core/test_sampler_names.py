@@ -1,7 +1,11 @@
+"""Names of other studios for samplers, schedules and upscalers."""
+
+import time
+
 import pytest
 
+from studio.core.sampler_names import known_schedule, read_sampler, read_upscaler
 from studio.core.samplers import Sampler, Schedule, Upscaler, schedules_for
-from studio.storage.sampler_names import read_sampler, read_upscaler
 
 
 @pytest.mark.parametrize("sampler", Sampler)
@@ -57,3 +61,31 @@ def test_upscalers_are_read_or_replaced_by_the_nearest():
     assert read_upscaler("latent (nearest)") == (Upscaler.LATENT_NEAREST, ())
     assert read_upscaler("Latent (bicubic)")[0] is Upscaler.LATENT
     assert read_upscaler("4x-UltraSharp")[0] is Upscaler.LANCZOS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Automatic",
+        "Uniform",
+        "Karras",
+        "Exponential",
+        "Polyexponential",
+        "SGM Uniform",
+        "Simple",
+        "Normal",
+        "Beta",
+    ],
+)
+def test_a_schedule_goes_by_its_label_and_by_its_name(name):
+    assert known_schedule(name) is known_schedule(name.lower().replace(" ", "_")) is not None
+
+
+def test_a_schedule_of_another_kind_is_none_of_ours():
+    assert known_schedule("Align Your Steps") is None
+
+
+def test_an_endless_name_is_read_in_moments():
+    begun = time.process_time()
+    assert read_sampler("k " * 100_000).warnings
+    assert time.process_time() - begun < 5

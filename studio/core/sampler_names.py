@@ -1,4 +1,4 @@
-"""Which of our samplers, schedules and upscalers the other studios' names mean."""
+"""Which of our samplers, schedules and upscalers the other studios' names mean: in their files and calls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from studio.core.base import StrEnum
 from studio.core.samplers import Sampler, Schedule, Upscaler, schedules_for
 
 _SAMPLERS: Mapping[str, Sampler] = {
@@ -59,8 +60,31 @@ _SCHEDULES: Mapping[str, Schedule] = {
     "beta": Schedule.BETA,
 }
 
-_SUFFIX = re.compile(r"(.+) (karras|k|exponential|sgm uniform|gpu|trailing)")
+_SUFFIX = re.compile(r"(.+) (karras|ka|k|exponential|exp|sgm uniform|gpu|trailing)")
 """The schedule (or the place of the noise) as a part of the sampler's name: "DPM++ 2M Karras", "euler_k"."""
+
+_SUFFIXES: Mapping[str, str] = {
+    "k": "karras",
+    "ka": "karras",
+    "exp": "exponential",
+    "trailing": "",
+    "gpu": "",
+}
+"""Schedules that the suffixes mean which are no names of schedules."""
+
+_LONGEST = 100
+"""Characters of a name that are looked at."""
+
+
+class KnownSampler(NamedTuple):
+    """What the name of a sampler means."""
+
+    sampler: Sampler | None
+    """None where nobody knows the name."""
+    schedule: str
+    """The schedule in the name; empty where it holds none."""
+    warnings: tuple[str, ...]
+    """Where it is only the nearest one."""
 
 
 class SamplerChoice(NamedTuple):
@@ -69,26 +93,41 @@ class SamplerChoice(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def read_sampler(name: str, schedule: str = "") -> SamplerChoice:
-    """Our sampler and schedule for those of A1111 (old and new), ComfyUI, InvokeAI, Fooocus or NovelAI.
+def known_sampler(name: str) -> KnownSampler:
+    """Our sampler for one of A1111 (old and new), ComfyUI, InvokeAI, Fooocus or NovelAI.
 
     Args:
         name: "DPM++ 2M Karras", "dpmpp_2m_sde_gpu", "k_euler_ancestral", "euler_k" ...
-        schedule: "Karras", "sgm_uniform" ...; empty where the name says it, or nobody does.
     """
-    plain = _plain(name)
-    plain_schedule = _plain(schedule)
+    plain, schedule = _plain(name), ""
     while plain not in _SAMPLERS and (match := _SUFFIX.fullmatch(plain)):
         plain, suffix = match.groups()
-        if suffix != "gpu" and not plain_schedule:
-            plain_schedule = {"k": "karras", "trailing": ""}.get(suffix, suffix)
-    sampler = _SAMPLERS.get(plain) or _RELATIVES.get(plain, Sampler.DPMPP_2M)
-    warnings = []
-    if plain not in _SAMPLERS:
-        warnings.append(f"Easel has no sampler {name[:60]!r}; {sampler} is used instead.")
-    chosen = _SCHEDULES.get(plain_schedule)
+        schedule = schedule or _SUFFIXES.get(suffix, suffix)
+    if plain in _SAMPLERS:
+        return KnownSampler(_SAMPLERS[plain], schedule, ())
+    nearest = _RELATIVES.get(plain)
+    return KnownSampler(nearest, schedule, (_missing("sampler", name, nearest),) if nearest else ())
+
+
+def known_schedule(name: str) -> Schedule | None:
+    """Our schedule for another studio's; None where it is none of them."""
+    return _SCHEDULES.get(_plain(name))
+
+
+def read_sampler(name: str, schedule: str = "") -> SamplerChoice:
+    """A sampler and a schedule that go together, whatever the names; with a warning for each loss.
+
+    Args:
+        schedule: "Karras", "sgm_uniform" ...; empty where the name says it, or nobody does.
+    """
+    known = known_sampler(name)
+    sampler, warnings = known.sampler or Sampler.DPMPP_2M, list(known.warnings)
+    if known.sampler is None:
+        warnings.append(_missing("sampler", name, sampler))
+    asked = _plain(schedule) or known.schedule
+    chosen = known_schedule(asked)
     if chosen is None or chosen not in schedules_for(sampler):
-        warnings.append(f"{sampler} cannot follow the schedule {plain_schedule[:60]!r}; its own is used.")
+        warnings.append(f"{sampler} cannot follow the schedule {asked[:60]!r}; its own is used.")
         chosen = Schedule.AUTOMATIC
     return SamplerChoice(sampler, chosen, tuple(warnings))
 
@@ -99,12 +138,16 @@ def read_upscaler(name: str) -> tuple[Upscaler, tuple[str, ...]]:
         if upscaler.value.lower() == name.strip().lower():
             return upscaler, ()
     nearest = Upscaler.LATENT if name.lower().startswith("latent") else Upscaler.LANCZOS
-    return nearest, (f"Easel has no upscaler {name[:60]!r}; {nearest} is used instead.",)
+    return nearest, (_missing("upscaler", name, nearest),)
+
+
+def _missing(what: str, name: str, nearest: StrEnum) -> str:
+    return f"Easel has no {what} {name[:60]!r}; {nearest} is used instead."
 
 
 def _plain(name: str) -> str:
     """One spelling for all studios: lower case, single spaces, no `k_`, `++` as `pp`, `ancestral` as `a`."""
-    words = name.strip().lower().replace("++", "pp").replace("_", " ").split()
+    words = name[:_LONGEST].strip().lower().replace("++", "pp").replace("_", " ").split()
     if len(words) > 1 and words[0] == "k":
         words = words[1:]
     return " ".join("a" if word == "ancestral" else word for word in words)
