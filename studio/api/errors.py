@@ -109,6 +109,8 @@ def _is_consequence(error: Any, errors: Sequence[Any]) -> bool:
 
 
 def _field(error: Any) -> str:
+    if error["type"] == "json_invalid":
+        return ""  # its place is a character's number
     parts = list(error["loc"])
     while parts and parts[0] in _OUTER:
         parts.pop(0)

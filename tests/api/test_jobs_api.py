@@ -118,6 +118,14 @@ def test_a_body_that_is_no_request_is_refused(client, body):
     assert reply.json()["message"]
 
 
+@pytest.mark.parametrize("path", ["/studio/v1/jobs", "/sdapi/v1/txt2img"])
+@pytest.mark.parametrize("body", ["{", '{"prompt": "a", }', "[1,"])
+def test_a_body_that_is_no_json_names_no_field(client, path, body):
+    reply = client.post(path, content=body, headers={"content-type": "application/json"}).json()
+    assert reply["field"] is None
+    assert reply["message"].startswith("The body is no valid JSON: ")
+
+
 @pytest.mark.parametrize("prompt", ["\ud800", "a\x00b", "x" * 20_001, "𝕳" * 20_000])
 def test_odd_prompts_never_break_the_server(client, prompt):
     body = json.dumps({**JOB, "prompt": prompt})
