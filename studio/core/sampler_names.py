@@ -72,6 +72,13 @@ _SUFFIXES: Mapping[str, str] = {
 }
 """Schedules that the suffixes mean which are no names of schedules."""
 
+_UPSCALER = re.compile(
+    r"none|(latent|nearest|ldsr|swinir|scunet|dat|r-esrgan|esrgan)(?![a-z])[\w+() -]*"
+    r"|\d{1,2}x[-_ ][\w+() -]+",
+    re.IGNORECASE,
+)
+"""How upscalers are called elsewhere: by their kind, or as files that begin with what they multiply by."""
+
 _LONGEST = 100
 """Characters of a name that are looked at."""
 
@@ -132,11 +139,19 @@ def read_sampler(name: str, schedule: str = "") -> SamplerChoice:
     return SamplerChoice(sampler, chosen, tuple(warnings))
 
 
+def is_upscaler(name: str) -> bool:
+    """Whether some studio may call an upscaler so, ours or another."""
+    return len(name) <= _LONGEST and bool(own_upscaler(name) or _UPSCALER.fullmatch(name.strip()))
+
+
+def own_upscaler(name: str) -> Upscaler | None:
+    return next((one for one in Upscaler if one.value.lower() == name.strip().lower()), None)
+
+
 def read_upscaler(name: str) -> tuple[Upscaler, tuple[str, ...]]:
     """Our upscaler for A1111's, and a warning where it is only the nearest one."""
-    for upscaler in Upscaler:
-        if upscaler.value.lower() == name.strip().lower():
-            return upscaler, ()
+    if own := own_upscaler(name):
+        return own, ()
     nearest = Upscaler.LATENT if name.lower().startswith("latent") else Upscaler.LANCZOS
     return nearest, (_missing("upscaler", name, nearest),)
 

@@ -134,6 +134,8 @@ def test_a_schedule_that_a1111_calls_otherwise_is_the_samplers_own(name):
         ("Latent (antialiased)", Upscaler.LATENT),
         ("Latent (bicubic)", Upscaler.LATENT),
         ("R-ESRGAN 4x+", Upscaler.LANCZOS),
+        ("4x-UltraSharp", Upscaler.LANCZOS),
+        ("SwinIR_4x", Upscaler.LANCZOS),
         ("None", Upscaler.LANCZOS),
     ],
 )

@@ -100,7 +100,7 @@ class ControlTab(ControlLayout):
         wiring.act(self.options, "kind", self._offer, inputs, outputs, **newest)
         chosen = [self.model, self.control_type]
         wiring.act(self.picker, "choose", self._choose_model, None, chosen)
-        wiring.on([tab.select], self._entered, self._size, [self.options, *self.editors.values()])
+        wiring.poll([tab.select], self._entered, self._size, [self.options, *self.editors.values()])
 
     def _wire_adding(self, wiring: Wiring) -> None:
         inputs = [

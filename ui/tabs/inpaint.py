@@ -87,7 +87,7 @@ class InpaintTab(InpaintLayout):
             wiring.act(part, "inpaint", self._open_image, [self._stack.model], self.opened)
         self._wire_painting(wiring)
         self._wire_lines(wiring, tab)
-        wiring.on([tab.select], self._entered, None, [self.editor])
+        wiring.poll([tab.select], self._entered, None, [self.editor])
 
     def _wire_mirrors(self, wiring: Wiring) -> None:
         for path, mirror in self.mirrors.items():

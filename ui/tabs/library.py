@@ -143,7 +143,7 @@ class LibraryTab:
             self.favourites.input,
         ]
         wiring.on(searches, self._searched, filters, wall, trigger_mode="always_last")
-        wiring.on([tab.select], self._shown, filters, wall)
+        wiring.poll([tab.select], self._shown, filters, wall)
         wiring.act(self.wall, "more", self._more, filters, wall)
         wiring.act(self.wall, "open", self._open, [self.opened], [self.details], js=_OPENED, **_LAST_COUNTS)
         for part in (self.wall, self.details):

@@ -9,8 +9,8 @@ from pathlib import PurePath
 from studio.core.base import StrEnum
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.models import ModelInfo
-from studio.core.sampler_names import known_sampler, known_schedule
-from studio.core.samplers import Sampler, Schedule
+from studio.core.sampler_names import is_upscaler, known_sampler, known_schedule, read_upscaler
+from studio.core.samplers import Sampler, Schedule, Upscaler
 
 SAMPLER_ALIASES: Mapping[Sampler, tuple[str, ...]] = {
     Sampler.DPMPP_2M: ("k_dpmpp_2m",),
@@ -56,6 +56,16 @@ def find_schedule(name: str) -> Schedule:
     if schedule is None:
         raise _unknown("schedule", name, Schedule, "scheduler")
     return schedule
+
+
+def find_upscaler(name: str) -> Upscaler:
+    """The upscaler meant by a name, or the nearest one.
+
+    Raises: InvalidRequest: no studio has such a name.
+    """
+    if not is_upscaler(name):
+        raise _unknown("upscaler", name, Upscaler, "hr_upscaler")
+    return read_upscaler(name)[0]
 
 
 def _unknown(what: str, name: str, known: type[StrEnum], field: str) -> InvalidRequest:

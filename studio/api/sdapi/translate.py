@@ -21,7 +21,7 @@ from studio.api.sdapi.controlnet_args import NO_UNITS, SCRIPT, Source, Units
 from studio.api.sdapi.fields import A1111_FIELDS, a1111_field
 from studio.api.sdapi.gligen_args import SCRIPT as GLIGEN_SCRIPT
 from studio.api.sdapi.inpaint_args import inpaint_warnings
-from studio.api.sdapi.names import find_model, find_sampler, find_schedule, means_own_vae
+from studio.api.sdapi.names import find_model, find_sampler, find_schedule, find_upscaler, means_own_vae
 from studio.api.sdapi.options import Changes, Options, changed
 from studio.api.sdapi.payloads import GenerationPayload, Img2ImgPayload, Txt2ImgPayload
 from studio.api.sdapi.pictures import PutBlob, decode_picture, store_file
@@ -211,7 +211,7 @@ def _hires(payload: Txt2ImgPayload) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "scale": _hires_scale(payload),
         "steps": payload.hr_second_pass_steps,
-        "upscaler": read_upscaler(payload.hr_upscaler)[0],
+        "upscaler": find_upscaler(payload.hr_upscaler),
     }
     if payload.denoising_strength is not None:
         fields["strength"] = payload.denoising_strength
