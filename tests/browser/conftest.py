@@ -12,7 +12,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from studio.core.requests import GenerateRequest
 from studio.core.settings import Settings
-from tests.browser.waiting import LISTEN, answered, left_alone
+from tests.browser.waiting import LISTEN, answered, left_alone, still
 from tests.fakes import FakeStudio
 from tests.ui.serve_fake import app_for
 
@@ -170,9 +170,17 @@ def shared_visit(browser, address, studio):
         yield from visiting(opened, address, studio)
 
 
+def _as_at_a_desk(page):
+    """What a test did to the window is no matter of the next one's, even if it failed half way."""
+    if page.viewport_size != DESK:
+        page.set_viewport_size(DESK)
+        still(page)
+
+
 @pytest.fixture
 def shared_page(shared_visit):
     shared_visit.page.bring_to_front()  # one behind another page gets less of the processor
     answered(shared_visit.page)  # a late answer to the test before would turn the page under this one's hands
     yield shared_visit.page
+    _as_at_a_desk(shared_visit.page)
     assert shared_visit.complaints == []
