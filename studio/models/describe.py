@@ -19,7 +19,8 @@ from studio.core.texts import storable
 from studio.models.cache import FileCache, sha256_of, stamp
 from studio.models.folders import weight_files
 from studio.models.network_card import NETWORKS, network_card, told_family
-from studio.models.probe import Probe, contradiction, probe, read_sidecar
+from studio.models.prediction import read_sidecar
+from studio.models.probe import Probe, contradiction, probe
 from studio.models.safe import SAFETENSORS, read_header
 from studio.models.safetensors_file import data_start
 from studio.models.scan import Found

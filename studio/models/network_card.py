@@ -27,7 +27,7 @@ from studio.models.embedding_file import embedding_shape
 from studio.models.folders import read_json
 from studio.models.hypernetwork_file import hypernetwork_layers
 from studio.models.lora_file import check_lora
-from studio.models.probe import read_sidecar
+from studio.models.prediction import read_sidecar
 from studio.models.signatures import embedding_tensors
 from studio.models.texts import MAX_LINE, MAX_TEXT, clean
 from studio.models.weights import Header

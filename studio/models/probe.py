@@ -1,22 +1,11 @@
 """What a model is: kind, family, variant and prediction type, from names, shapes and configurations.
 
 Only headers are read. A diffusers folder says most of it in its configurations; a single file says it with
-its tensors (`signatures`). What neither can say is the prediction type of a single-file SD 2.x or SDXL model;
-it is looked for, in this order, in
-
-1. a sidecar beside the file: `name.yaml` as the original repositories write it (`parameterization: "v"`) or
-   `name.json` with `{"prediction_type": "v_prediction"}`; this is how a person overrides the rest;
-2. the metadata `modelspec.prediction_type` (https://github.com/Stability-AI/ModelSpec);
-3. an empty tensor `v_pred`, the marker that SDXL v-prediction models such as NoobAI carry (`ztsnr` beside it:
-   trained to zero terminal SNR);
-4. for SD 2.x the size in the file's name: Stability's own are `768-v-ema`, `v2-1_768-ema-pruned` and
-   `512-base-ema`, and so are the names of their fine-tunes; inpainting models predict the noise;
-5. otherwise v-prediction for SD 2.x, as diffusers' single-file loader assumes, and epsilon for the others.
+its tensors (`signatures`). What neither can say is told by sidecars, metadata and names (`prediction`).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,11 +28,11 @@ from studio.models.folders import (
 from studio.models.gligen_checks import graft_problem
 from studio.models.gligen_files import PIPELINE_IMAGE_PROJECTION, graft_layout
 from studio.models.onnx_file import ONNX, read_graph
+from studio.models.prediction import PREDICTION_TYPES, prediction_of_file, sidecar_family
 from studio.models.safe import open_weights, read_header
 from studio.models.signatures import (
     ONLY_UNET,
     Evidence,
-    Signature,
     controlnet_layout,
     family_of_context,
     identify,
@@ -113,10 +102,10 @@ def _probe_file(path: Path) -> Probe:
     evidence = _evidence(header, path.stem)
     signature = identify(evidence)
     is_checkpoint = signature.kind is ModelKind.CHECKPOINT
-    prediction_type = _prediction_type(path, header, signature)
+    prediction_type = prediction_of_file(path, header, signature)
     return Probe(
         signature.kind,
-        _sidecar_family(path) if signature.family is Family.UNKNOWN else signature.family,
+        sidecar_family(path) if signature.family is Family.UNKNOWN else signature.family,
         signature.variant,
         prediction_type,
         signature.layout,
@@ -161,56 +150,6 @@ def native_size(family: Family, prediction_type: PredictionType) -> int:
     return 768 if (family, prediction_type) == (Family.SD2, PredictionType.V_PREDICTION) else 512
 
 
-_PREDICTION_TYPES = {
-    "epsilon": PredictionType.EPSILON,
-    "eps": PredictionType.EPSILON,
-    "v": PredictionType.V_PREDICTION,
-    "v_prediction": PredictionType.V_PREDICTION,
-    "v-prediction": PredictionType.V_PREDICTION,
-}
-
-
-def _prediction_type(path: Path, header: Header, signature: Signature) -> PredictionType:
-    if signature.kind is not ModelKind.CHECKPOINT:
-        return PredictionType.EPSILON
-    told = _sidecar_prediction(path) or header.metadata.get("modelspec.prediction_type", "").lower()
-    if told in _PREDICTION_TYPES:
-        return _PREDICTION_TYPES[told]
-    if signature.prediction_type is not None:
-        return signature.prediction_type
-    if signature.family is not Family.SD2 or signature.variant is Variant.INPAINT:
-        return PredictionType.EPSILON
-    small = re.search(r"512|(?<![a-z])base(?![a-z])", path.stem.lower())
-    return PredictionType.EPSILON if small else PredictionType.V_PREDICTION
-
-
-def _sidecar_prediction(path: Path) -> str:
-    yaml = path.with_suffix(".yaml")
-    if yaml.is_file():
-        match = re.search(
-            r"^\s*parameterization:\s*[\"']?(\w+)", yaml.read_text("utf-8", "replace"), re.MULTILINE
-        )
-        return match[1].lower() if match else "epsilon"
-    return str(read_sidecar(path).get("prediction_type", "")).lower()
-
-
-_SIDECAR_FAMILIES = {"sd1": Family.SD1, "sd2": Family.SD2, "sdxl": Family.SDXL}
-"""Values of `sd version` in AUTOMATIC1111's sidecars."""
-
-
-def _sidecar_family(path: Path) -> Family:
-    return _SIDECAR_FAMILIES.get(str(read_sidecar(path).get("sd version", "")).lower(), Family.UNKNOWN)
-
-
-def read_sidecar(path: Path) -> Config:
-    """What `name.json` beside a model says; empty where there is none that can be read."""
-    sidecar = path.with_suffix(".json")
-    try:
-        return read_json(sidecar) if sidecar.is_file() else {}
-    except (CorruptFile, OSError):
-        return {}
-
-
 def _probe_pipeline(folder: Path) -> Probe:
     components = pipeline_components(folder)
     if components.get("unet") != "UNet2DConditionModel":
@@ -247,9 +186,9 @@ def _scheduler_prediction(folder: Path, components: dict[str, str]) -> Predictio
     if "scheduler" not in components:
         return PredictionType.EPSILON
     told = read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon")
-    if told not in _PREDICTION_TYPES:
+    if told not in PREDICTION_TYPES:
         raise UnknownFile(f"{folder.name} predicts {told!r}; Easel knows epsilon and v_prediction.")
-    return _PREDICTION_TYPES[told]
+    return PREDICTION_TYPES[told]
 
 
 def family_of_unet_config(config: Config) -> Family:
