@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from studio.cli.inpaint import InpaintOptions, outpaint_sides
 from studio.core.errors import InvalidRequest
 from studio.core.inpaint import Inpaint, InpaintArea, MaskedContent, Outpaint
 from tests.fakes import FakeStudio
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[FakeStudio]:
-    fake = FakeStudio(tmp_path / "data")
-    yield fake
-    fake.close()
 
 
 @pytest.fixture
