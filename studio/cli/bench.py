@@ -151,6 +151,29 @@ def stack(
         Console().print(_drawn(title, bench_stack(case, lambda text: console.log(text))))
 
 
+@app.command("load", epilog="Example: easel bench load --rounds 3")
+def load(
+    rounds: Annotated[int, typer.Option(min=1, help="Each in new processes; medians are compared.")] = 3,
+    precision: PrecisionOption = Precision.FP16,
+) -> None:
+    """Loading a single-file checkpoint of SD 1.5's shapes, ours against diffusers' from_single_file.
+
+    Ours twice: the first look at a new file, which reads it for its digest, and every load after that.
+    """
+    from studio.app.bench.load import LoadCase, bench_load
+    from studio.app.bench.weights import write_checkpoints, write_single_file
+
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as name:
+        console.log("writing a random checkpoint as one file")
+        config = Path(name) / "config"
+        (model,) = write_checkpoints(Family.SD1, config, PACK / "toytown" / "tokenizer", precision, 1)
+        file = write_single_file(config / model, Path(name) / "file" / "single.safetensors")
+        case = LoadCase(file, config / model, precision, rounds)
+        title = f"SD 1.5 shapes, {file.stat().st_size / 1e9:.2f} GB, {precision}"
+        Console().print(_drawn(title, bench_load(case, lambda text: console.log(text))))
+
+
 @contextmanager
 def _case(
     scale: Scale,

@@ -12,9 +12,10 @@ from transformers import CLIPTextModel
 from studio.adapters.lora import lora_targets
 from studio.app.bench.control import bench_control
 from studio.app.bench.generate import bench_generate
+from studio.app.bench.load import LoadCase, bench_load
 from studio.app.bench.sides import Case
 from studio.app.bench.stack import StackCase, bench_stack
-from studio.app.bench.weights import write_random_checkpoint
+from studio.app.bench.weights import write_random_checkpoint, write_single_file
 from studio.core.models import Family
 from studio.core.settings import Precision
 from tests import tiny
@@ -54,6 +55,16 @@ def test_the_bench_of_the_stack_measures_both_sides_with_loras_on(models: Path, 
         without = rows.pop(f"switch {way}, less a later step")
         assert without.ours < rows[f"switch {way}, and one step"].ours
     assert all(row.ours > 0 and row.diffusers > 0 for row in rows.values())
+
+
+def test_loading_is_timed_at_the_first_look_and_later(models: Path, tmp_path: Path):
+    file = write_single_file(models / "tiny", tmp_path / "file" / "single.safetensors")
+    case = LoadCase(file, models / "tiny", Precision.FP32, rounds=1)
+    rows = {row.figure: row for row in bench_load(case)}
+    first, again = rows["load, first look at a file"], rows["load, a file seen before"]
+    assert first.diffusers == again.diffusers > 0
+    assert first.ours > again.ours > 0
+    assert rows["peak main memory"].ours > file.stat().st_size / 2**20
 
 
 def test_random_checkpoints_of_real_shapes_are_built_from_the_shipped_configurations(

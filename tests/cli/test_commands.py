@@ -47,6 +47,8 @@ def easel(*words: object) -> subprocess.CompletedProcess[str]:
         ["models", "info"],
         ["bench", "generate"],
         ["bench", "control"],
+        ["bench", "stack"],
+        ["bench", "load"],
     ],
 )
 def test_every_command_explains_itself(words):

@@ -196,12 +196,13 @@ def _serve(side_class: Callable[[Case], Side], case: Case, connection: Connectio
             if verb == "generate":
                 connection.send(side.generate(*arguments))
             else:
-                connection.send((_peak_host_bytes(), side.peak_device_bytes()))
+                connection.send((peak_host_bytes(), side.peak_device_bytes()))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the other process
             connection.send(RuntimeError(f"{side_class}: {error}"))
 
 
-def _peak_host_bytes() -> int:
+def peak_host_bytes() -> int:
+    """Most main memory that this process ever had, mapped files included as far as they were read."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -13,6 +13,7 @@ import torch
 from studio.core.models import Family, PredictionType
 from studio.core.settings import Precision
 from studio.models.configs import read_config
+from studio.models.convert import clip_sources, unet_sources, vae_sources
 
 _POOL = 1 << 20
 """Random numbers that are repeated to fill the weights: drawing a billion would outlast the measurement."""
@@ -57,6 +58,29 @@ def write_random_checkpoint(
     index |= {"_class_name": pipeline, "_diffusers_version": "0.42.0"}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2), "utf-8")
     return folder
+
+
+_LDM_PARTS = {
+    "unet": ("model.diffusion_model.", unet_sources),
+    "vae": ("first_stage_model.", vae_sources),
+    "text_encoder": ("cond_stage_model.transformer.", clip_sources),
+}
+"""Where the components of SD 1.x lie in a single file, in the layout of CompVis."""
+
+
+def write_single_file(folder: Path, file: Path) -> Path:
+    """The SD 1.x checkpoint of a diffusers folder as one file, as most are shared."""
+    from safetensors.torch import load_file, save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for role, (prefix, sources) in _LDM_PARTS.items():
+        (weights,) = (folder / role).glob("*.safetensors")
+        loaded = load_file(weights)
+        places = sources(loaded)
+        tensors |= {prefix + places[name].name: tensor for name, tensor in loaded.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, file)
+    return file
 
 
 def write_controlnets(family: Family, folder: Path, precision: Precision, count: int) -> tuple[str, ...]:
