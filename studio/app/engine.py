@@ -165,6 +165,7 @@ class Engine:
             raise InvalidRequest(f"The device does not run jobs of the kind {request.kind}.", field="kind")
         planned = plan(request, self._catalogue)
         facts = self._hashing.submit(model_facts, planned, self._catalogue)
+        observer.phase("Reading the model's files")  # a large one that was never looked at takes seconds
         checkpoint = components_of(self._catalogue, planned.checkpoint)
         networks = find_networks(self._catalogue, checkpoint, planned.words, planned.hypernetworks)
         source = self._source(request)

@@ -63,7 +63,7 @@ class Annotators:
             yield Nets()
             return
         with self._manager.lease(refs, loading=told) as lease:
-            yield Nets(lease, refs)
+            yield Nets(lease, refs, told)
 
     def _chosen(self, need: Need, options: Options) -> ModelInfo:
         asked = asked_for(self._shelf, need, options) or best(fitting(self._shelf, need))

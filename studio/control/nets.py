@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,25 @@ class BorrowedNet:
 
 
 class Nets:
-    """All nets of one preprocessor."""
+    """All nets of one preprocessor.
 
-    def __init__(self, lease: Lease | None = None, refs: Sequence[ComponentRef] = ()) -> None:
+    Args:
+        told: told what is going on; raises if the job was cancelled.
+    """
+
+    def __init__(
+        self,
+        lease: Lease | None = None,
+        refs: Sequence[ComponentRef] = (),
+        told: Callable[[str], None] | None = None,
+    ) -> None:
         self._borrowed = [BorrowedNet(ref, lease) for ref in refs if lease]
+        self._told = told
+
+    def tell(self, sentence: str) -> None:
+        """Between two long pieces of work. Raises: what whoever listens raises to stop it."""
+        if self._told is not None:
+            self._told(sentence)
 
     def get(self, *nets: Net) -> BorrowedNet:
         """The borrowed net that is one of `nets`.

@@ -17,7 +17,7 @@ from studio.control.segmentation import find_persons
 from studio.core.annotator_nets import Net
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Extent
-from studio.core.openpose import Person, Point, Pose
+from studio.core.openpose import MAX_PEOPLE, Person, Point, Pose
 from studio.core.pose import JOINTS
 from studio.core.preprocess import PoseOpenpose, PoseVit
 from studio.models.annotator_files import controlnet_aux
@@ -85,7 +85,7 @@ def vitpose(picture: Rgb, options: PoseVit, nets: Nets) -> Pose:
     import torch
 
     seen = not_too_narrow(picture)
-    boxes = find_persons(nets.get(Net.DETECTOR, Net.SEGMENTATION), seen)
+    boxes = find_persons(nets.get(Net.DETECTOR, Net.SEGMENTATION), seen)[:MAX_PEOPLE]
     net = nets.get(Net.VITPOSE)
     if not len(boxes):
         return pose_of(picture, ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ PERSON = "person"
 
 _SMALLEST_PERSON = 0.001
 """Share of the picture below which a patch of the class person is noise."""
+
+_MOST_SCORES = 2**28
+"""1 GB of them. With ADE20K's 150 classes that is 1.8 megapixels."""
 
 _SURE = 0.5
 """Score from which a detector's box counts."""
@@ -40,8 +45,22 @@ def classes_of(net: BorrowedNet, picture: Rgb, resolution: int = 0) -> NDArray[n
     inputs = net.processor(images=Image.fromarray(picture), return_tensors="pt", **size)
     with torch.no_grad():
         answer = net.module(pixel_values=inputs["pixel_values"].to(net.device))
-    (classes,) = net.processor.post_process_semantic_segmentation(answer, target_sizes=[picture.shape[:2]])
-    return np.asarray(classes.cpu().numpy(), np.int64)
+    size_of_scores = scores_size(picture.shape[:2], len(net.labels))
+    (classes,) = net.processor.post_process_semantic_segmentation(answer, target_sizes=[size_of_scores])
+    found = classes.cpu().numpy().astype(np.int32)
+    if size_of_scores != picture.shape[:2]:
+        found = cv2.resize(found, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(found, np.int64)
+
+
+def scores_size(size: tuple[int, int], classes: int) -> tuple[int, int]:
+    """Height and width, px, to which the scores of all classes are enlarged before the best one is taken.
+
+    That of the picture while they fit in memory: 150 classes on 12 megapixels would take 7 GB.
+    """
+    height, width = size
+    scale = min(1.0, math.sqrt(_MOST_SCORES / (height * width * max(1, classes))))
+    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 def find_persons(net: BorrowedNet, picture: Rgb) -> Boxes:

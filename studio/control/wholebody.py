@@ -41,7 +41,10 @@ def dwpose(picture: Rgb, options: PoseDw, nets: Nets) -> Pose:
     boxes = find_persons(nets.get(Net.YOLOX, Net.DETECTOR), seen)[:MAX_PEOPLE]
     net = nets.get(Net.DWPOSE)
     canvas = Extent(width=seen.shape[1], height=seen.shape[0])
-    people = [person_of(*_points(net, seen, box), options, canvas) for box in boxes]
+    people = []
+    for number, box in enumerate(boxes, 1):
+        nets.tell(f"Looking at person {number} of {len(boxes)}")
+        people.append(person_of(*_points(net, seen, box), options, canvas))
     return pose_of(picture, tuple(person for person in people if _is_seen(person)))
 
 

@@ -82,6 +82,7 @@ def test_a_word_that_a_stacked_lora_defines_is_counted_with_its_vectors(page):
     page.fill(PROMPT, "a neon night")
     expect(page.locator("#tokens .tokens")).to_have_text("3 / 75")
     add(page, "Night city")
+    expect(page.locator("#tokens .tokens")).to_have_text("13 / 75")
     page.fill(PROMPT, "neon night")
     expect(page.locator("#tokens .tokens")).to_have_text("12 / 75")
 

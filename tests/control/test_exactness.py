@@ -17,6 +17,7 @@ from studio.control.ade20k import NAMES, colours_of
 from studio.control.annotators import Annotators
 from studio.control.picture import reading_size
 from studio.control.preprocess import control_map
+from studio.control.segmentation import scores_size
 from studio.control.skeleton import draw_pose
 from studio.core.annotator_nets import Net
 from studio.core.geometry import Extent
@@ -143,6 +144,19 @@ def test_segmentation_has_the_colours_of_its_classes_only(photo: Image.Image, an
     labels = dict(enumerate(("sky", "earth", "person", "cat")))
     assert shown <= {*map(tuple, colours_of(labels))}
     assert {*map(tuple, colours_of(labels))} >= {(6, 230, 230), (120, 120, 70), (150, 5, 61)}
+
+
+def test_a_large_photo_is_segmented_without_a_score_for_each_pixel_and_class(
+    photo: Image.Image, annotators: Annotators, monkeypatch: pytest.MonkeyPatch
+):
+    assert scores_size((3000, 4000), 150) == (1158, 1544)
+    assert scores_size((1000, 1500), 150) == (1000, 1500)
+    whole = array(control_map(photo, Segmentation(model="segformer"), annotators))
+    monkeypatch.setattr("studio.control.segmentation._MOST_SCORES", photo.width * photo.height)
+    coarse = array(control_map(photo, Segmentation(model="segformer"), annotators))
+    assert coarse.shape == whole.shape
+    assert {*map(tuple, coarse.reshape(-1, 3))} <= {*map(tuple, whole.reshape(-1, 3))}
+    assert (coarse == whole).all(axis=2).mean() > 0.9
 
 
 def test_a_net_of_ade20k_gets_its_colours_in_order():

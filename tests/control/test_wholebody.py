@@ -12,7 +12,7 @@ from studio.control.annotators import Annotators
 from studio.control.preprocess import make_map
 from studio.control.wholebody import cut_out, person_of, read_simcc, region
 from studio.control.yolox import letterboxed, persons_of
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.geometry import Extent
 from studio.core.openpose import Person, read_openpose
 from studio.core.pose import FACE_POINTS, HAND_POINTS, JOINTS
@@ -95,6 +95,19 @@ def test_persons_are_found_in_the_colours_and_at_the_place_of_the_photo(tmp_path
     (person,) = read_openpose(made.openpose).people
     assert person.face[0] is not None
     assert person.face[0][0] < 0.5
+
+
+def test_a_crowd_is_read_person_by_person_and_can_be_stopped_in_between(annotators: Annotators):
+    told: list[str] = []
+
+    def stop_at_the_second(sentence: str) -> None:
+        told.append(sentence)
+        if "person 2" in sentence:
+            raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        make_map(dotted(), PoseDw(confidence=0), annotators, told=stop_at_the_second)
+    assert told[-2].startswith("Looking at person 1 of ")
 
 
 def test_a_cell_of_yolox_tells_its_box():

@@ -110,13 +110,14 @@ class GenerateTab(GenerateLayout):
         wiring.in_browser([self.picture.clear], "() => ''", None, self.source)
         shown = wiring.turn([self.source.change])
         wiring.poll(shown, self._show_source, [self.source], [self.picture])
+        loras = self._stack.entries["loras"]
         for text, count in ((self.prompt, self.tokens), (self.negative_prompt, self.negative_tokens)):
             wiring.poll(
-                wiring.turn([text.change, self._stack.model.change]),
+                wiring.turn([text.change, self._stack.model.change, loras.change]),
                 lambda text, model_id, loras, count=count: {
                     count: tokens_html(self._count(text, model_id, loras))
                 },
-                [text, self._stack.model, self._stack.entries["loras"]],
+                [text, self._stack.model, loras],
                 [count],
             )
 
