@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -22,8 +23,23 @@ CREATE TABLE IF NOT EXISTS facts (
     path TEXT NOT NULL, fact TEXT NOT NULL, value TEXT NOT NULL,
     size INTEGER NOT NULL, changed INTEGER NOT NULL,
     PRIMARY KEY (path, fact)
+);
+CREATE TABLE IF NOT EXISTS claims (
+    name TEXT NOT NULL PRIMARY KEY, path TEXT NOT NULL, part TEXT NOT NULL,
+    size INTEGER NOT NULL, changed INTEGER NOT NULL
 )
 """
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who was the first to bear a name."""
+
+    path: Path
+    part: str
+    """Which part of the file."""
+    is_current: bool
+    """False once the file changed or went away."""
 
 
 class FileCache:
@@ -45,7 +61,7 @@ class FileCache:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA busy_timeout = 5000")
-            connection.execute(_SCHEMA)
+            connection.executescript(_SCHEMA)
         except sqlite3.OperationalError:  # a full disk, a lock: nothing is wrong with the file itself
             connection.close()
             if database is None:
@@ -95,6 +111,22 @@ class FileCache:
             value = compute()
             self.put(path, fact, value)
         return value
+
+    def claim(self, name: str, path: Path, part: str) -> Claim | None:
+        """The first that ever claimed `name`, which is the caller where nobody did before, in any process.
+
+        Returns: None where the disk is full or the table is locked.
+        """
+        size, changed = stamp(path)
+        with self._lock, suppress(sqlite3.OperationalError):
+            self._connection.execute(
+                "INSERT OR IGNORE INTO claims VALUES (?, ?, ?, ?, ?)", (name, str(path), part, size, changed)
+            )
+            first, its_part, *its_stamp = self._connection.execute(
+                "SELECT path, part, size, changed FROM claims WHERE name = ?", (name,)
+            ).fetchone()
+            return Claim(Path(first), its_part, tuple(its_stamp) == stamp(Path(first)))
+        return None
 
     def close(self) -> None:
         with self._lock:

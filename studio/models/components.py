@@ -17,7 +17,7 @@ from studio.core.models import Family, ModelInfo, ModelKind, PredictionType, Var
 from studio.models import configs
 from studio.models.cache import FileCache
 from studio.models.configs import Config, Shapes
-from studio.models.fingerprint import VERSION, behaviour_digest, pieces_of, weights_digest
+from studio.models.fingerprint import VERSION, behaviour_digest, identity
 from studio.models.folders import (
     PIPELINE_INDEX,
     component_class,
@@ -27,7 +27,7 @@ from studio.models.folders import (
     read_json,
     weight_files,
 )
-from studio.models.safe import open_weights, read_header
+from studio.models.safe import read_header
 from studio.models.signatures import UNET, VAE, text_encoder_prefixes
 from studio.models.tokenizers import NOWHERE, TOKENIZER_ROLES, tokenizer_digest, tokenizer_folder
 from studio.models.weights import Header
@@ -51,9 +51,6 @@ TITLES = {
     "hypernetwork": "hypernetwork",
 }
 """By role, or by what a role begins with: `controlnet:canny`."""
-
-_ENCODERS = "CLIP"
-"""What the classes of encoders begin with. What they make is remembered, so every byte of them counts."""
 
 _ROLES = frozenset({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"})
 """Parts of a pipeline that are run."""
@@ -169,7 +166,7 @@ def components_of(shelf: Shelf, info: ModelInfo, *, fingerprints: bool = True) -
     """The components of a checkpoint or a standalone VAE.
 
     Args:
-        fingerprints: False leaves out the digests of weights, for which a new file is read as a whole. The
+        fingerprints: False leaves out the digests of weights, for which a new file is opened. The
             manager lends nothing without them.
 
     Raises:
@@ -316,16 +313,10 @@ def _under(header: Header, prefix: str) -> tuple[Shapes, int]:
 
 
 def fingerprinted(ref: ComponentRef, cache: FileCache) -> ComponentRef:
-    """`ref` with its digest. A file that was never looked at is read as a whole."""
+    """`ref` with its digest. A file that was never looked at is opened, and seldom read as a whole."""
     if ref.is_tokenizer:
         return replace(ref, digest=tokenizer_digest(ref.path, ref.config.get("pad_token", "")))
     behaviour = behaviour_digest(ref.class_name, ref.config)
     fact = f"weights {VERSION} {ref.role} {behaviour}"
-    weights = cache.remember(ref.path, fact, lambda: _weights_digest(ref))
+    weights = cache.remember(ref.path, fact, lambda: identity(ref, cache))
     return replace(ref, digest=hashlib.sha256(f"{behaviour}{weights}".encode()).hexdigest())
-
-
-def _weights_digest(ref: ComponentRef) -> str:
-    weights = open_weights(ref.files)
-    pieces = pieces_of(weights, ref.class_name, ref.config, ref.layout, ref.prefix, ref.path.name)
-    return weights_digest(weights, pieces, whole=ref.class_name.startswith(_ENCODERS))

@@ -1,9 +1,9 @@
-"""What tells a component from others: a hash of its weights, by the names that its module has for them.
+"""What tells a component from others: its weights, by the names that its module has for them.
 
-Where the bytes lie, how the file calls them and what else it holds makes no difference. Every byte counts,
-but for the large tensors of UNets, VAEs and the like: of those, 64 bytes of each 576 do. That is a part of
-every row of every matrix; and as the samples of one row lie elsewhere than those of the next, of nearly every
-column.
+Where the bytes lie, how the file calls them and what else it holds makes no difference. Reading gigabytes
+takes longer than loading, which maps them. So a component is looked at: names, shapes, and both ends of every
+tensor. What was not seen before by that outline is something new, and needs no more. Only where two have one
+outline every byte of both counts.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from studio.core.errors import ModelFileError
+from studio.core.errors import EaselError, ModelFileError
+from studio.models.cache import Claim, FileCache
 from studio.models.convert import Source
 from studio.models.gligen_files import LAYOUT as GLIGEN
 from studio.models.gligen_files import numbered_blocks
 from studio.models.modules import empty_module, find_sources
+from studio.models.safe import open_weights
 from studio.models.weights import Weights, tensor_bytes
 
-VERSION = 2
+if TYPE_CHECKING:
+    from studio.models.components import ComponentRef
+
+VERSION = 3
 """Of what is hashed; a change here makes every file be read again."""
 
-_WHOLE_BYTES = 2 * 2**20
-"""Size up to which every byte of a tensor counts."""
-
-_WINDOW_BYTES, _MOST_WINDOWS = 64, 9
-"""The first of so many windows is taken; an odd number, so that rows of 2^n bytes differ in place."""
+_END_BYTES = 64
+"""Of a tensor's beginning, and of its end, that belong to its outline."""
 
 _MOST_THREADS = 4
 """sha256 takes 0.5 to 2 GB/s a thread; with four of them the disk is what one waits for."""
@@ -76,59 +77,91 @@ def pieces_of(
         return {name: (Source(name), weights.header.tensors[name].shape) for name in mine}
 
 
-def weights_digest(weights: Weights, pieces: Pieces, *, whole: bool) -> str:
-    """sha256 in hex over all pieces.
+def identity(ref: ComponentRef, cache: FileCache) -> str:
+    """The outline of the weights, if no others have it or those that have it are equal; else their hash.
 
-    Args:
-        whole: every byte counts in large tensors, too.
+    Raises: ModelFileError: its files are broken.
+    """
+    weights, pieces = _weights_of(ref)
+    outline = outline_digest(weights, pieces)
+    part = json.dumps([ref.layout, ref.prefix, dict(ref.config)], sort_keys=True)
+    first = cache.claim(f"{VERSION} {outline}", ref.path, part)
+    if first is not None and first.is_current and (first.path, first.part) == (ref.path, part):
+        return outline
+    exact = weights_digest(weights, pieces)
+    return outline if first is not None and exact == _exact_digest(first, ref, cache) else exact
+
+
+def _exact_digest(first: Claim, like: ComponentRef, cache: FileCache) -> str:
+    """Of what has the same outline as `like`, so the same class; empty where it is gone."""
+    if not first.is_current:
+        return ""
+    layout, prefix, config = json.loads(first.part)
+    ref = replace(like, path=first.path, layout=layout, prefix=prefix, config=config)
+    fact = f"exact {VERSION} {layout} {prefix}"
+    try:
+        return cache.remember(ref.path, fact, lambda: weights_digest(*_weights_of(ref)))
+    except (EaselError, OSError):
+        return ""
+
+
+def _weights_of(ref: ComponentRef) -> tuple[Weights, Pieces]:
+    weights = open_weights(ref.files)
+    return weights, pieces_of(weights, ref.class_name, ref.config, ref.layout, ref.prefix, ref.path.name)
+
+
+def outline_digest(weights: Weights, pieces: Pieces) -> str:
+    """sha256 in hex over names, shapes and the ends of all pieces: a few kilobytes of any file.
+
+    Raises: CorruptFile: a file was cut off meanwhile.
+    """
+    lines = (_line(name, weights, *piece, _ends) for name, piece in pieces.items())
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def weights_digest(weights: Weights, pieces: Pieces) -> str:
+    """sha256 in hex over names, shapes and every byte of all pieces.
 
     Raises: CorruptFile: a file was cut off meanwhile.
     """
     names = sorted(pieces, key=lambda name: weights.header.tensors[pieces[name][0].name].offset)
-    lines = _lines(weights, pieces, names, whole)
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(_lines(weights, pieces, names))).encode()).hexdigest()
 
 
-def _lines(weights: Weights, pieces: Pieces, names: Sequence[str], whole: bool) -> Iterator[str]:
+def _lines(weights: Weights, pieces: Pieces, names: Sequence[str]) -> Iterator[str]:
     """Name and hash of each piece; read in the order of the file, as disks like it."""
     if not weights.is_read_by_any_thread:
-        yield from (_line(name, weights, *pieces[name], whole) for name in names)
+        yield from (_line(name, weights, *pieces[name], _all) for name in names)
         return
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         plain = [name for name in names if not pieces[name][0].transposed]
-        yield from pool.map(lambda name: _line(name, weights, *pieces[name], whole), plain)
-    yield from (_line(name, weights, *pieces[name], whole) for name in names if pieces[name][0].transposed)
+        yield from pool.map(lambda name: _line(name, weights, *pieces[name], _all), plain)
+    yield from (_line(name, weights, *pieces[name], _all) for name in names if pieces[name][0].transposed)
 
 
-def _line(name: str, weights: Weights, source: Source, shape: tuple[int, ...], whole: bool) -> str:
+Parts = Callable[[int], Sequence[tuple[int, int]]]
+"""Of a size in bytes: first byte and length of each part that counts."""
+
+
+def _all(size: int) -> Sequence[tuple[int, int]]:
+    return [(0, size)]
+
+
+def _ends(size: int) -> Sequence[tuple[int, int]]:
+    if size <= 2 * _END_BYTES:
+        return [(0, size)]
+    return [(0, _END_BYTES), (size - _END_BYTES, _END_BYTES)]
+
+
+def _line(name: str, weights: Weights, source: Source, shape: tuple[int, ...], parts: Parts) -> str:
     info = weights.header.tensors[source.name]
     size = info.size_bytes if source.third is None else info.size_bytes // source.of
     digest = hashlib.sha256(f"{info.dtype} {shape}".encode())
-    if source.transposed:
-        blocks: Iterable[memoryview] = [tensor_bytes(source.read(weights))]
-    else:
-        blocks = weights.blocks(source.name, size * (source.third or 0), size)
-    for block in blocks if whole or size <= _WHOLE_BYTES else _sampled(blocks, _stride(size, shape)):
-        digest.update(block)
+    content = tensor_bytes(source.read(weights)) if source.transposed else None
+    for start, length in parts(size):
+        if content is not None:
+            digest.update(content[start : start + length])
+            continue
+        for block in weights.blocks(source.name, size * (source.third or 0) + start, length):
+            digest.update(block)
     return f"{name} {digest.hexdigest()}"
-
-
-def _stride(size: int, shape: tuple[int, ...]) -> int:
-    """Bytes from the beginning of one sample to that of the next, at most those of a row."""
-    windows = min(_MOST_WINDOWS, size // max(1, shape[0]) // _WINDOW_BYTES) if shape else 1
-    return _WINDOW_BYTES * max(1, windows - 1 + windows % 2)
-
-
-def _sampled(blocks: Iterable[memoryview], stride: int) -> Iterator[memoryview]:
-    """The first bytes of each `stride`, wherever one block ends and the next begins."""
-    done = 0
-    for block in blocks:
-        data = np.frombuffer(block, np.uint8)
-        begun = done % stride
-        if 0 < begun < _WINDOW_BYTES:
-            yield data[: _WINDOW_BYTES - begun].data
-        rest = data[-done % stride :]
-        rows = rest[: len(rest) // stride * stride].reshape(-1, stride)
-        yield np.ascontiguousarray(rows[:, :_WINDOW_BYTES]).data
-        yield rest[rows.size :][:_WINDOW_BYTES].data
-        done += len(data)

@@ -1,7 +1,8 @@
-"""Components are told apart by their content: every row counts, and nothing else does."""
+"""Components are told apart by their content: every byte counts, and nothing else does."""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from studio.core.errors import CorruptFile
 from studio.core.settings import Settings
-from studio.models import components as components_module
+from studio.models import fingerprint
+from studio.models.cache import FileCache
 from studio.models.catalogue import ModelCatalogue
 from studio.models.components import ComponentRef, components_of
 from studio.models.convert import Source
@@ -25,13 +27,13 @@ from tests import tiny
 Tensors = dict[str, torch.Tensor]
 
 
-def digest_of(file: Path, tensors: Tensors, *, whole: bool = False) -> str:
+def digest_of(file: Path, tensors: Tensors) -> str:
     if file.suffix == ".safetensors":
         save_file(tensors, file)
     else:
         torch.save(tensors, file)
     pieces = {name: (Source(name), tuple(tensor.shape)) for name, tensor in tensors.items()}
-    return weights_digest(open_weights([file]), pieces, whole=whole)
+    return weights_digest(open_weights([file]), pieces)
 
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float16) -> torch.Tensor:
@@ -72,15 +74,14 @@ def test_a_column_of_a_large_matrix_that_changes_is_noticed(tmp_path, column):
     assert digest_of(file, {"w": tensor}) != digest_of(file, {"w": changed})
 
 
-@pytest.mark.parametrize("tensor", [numbers(1024, 1000), numbers(2**20 + 300)], ids=["small", "whole"])
-def test_any_number_of_a_small_tensor_that_changes_is_noticed(tmp_path, tensor):
+@pytest.mark.parametrize("tensor", [numbers(1024, 1000), numbers(2**20 + 300)], ids=["small", "large"])
+def test_any_number_that_changes_is_noticed(tmp_path, tensor):
     file, dice = tmp_path / "x.safetensors", random.Random(2)
-    whole = tensor.nbytes > 2 * 2**20
-    before = digest_of(file, {"w": tensor}, whole=whole)
+    before = digest_of(file, {"w": tensor})
     for _ in range(20):
         changed = tensor.clone()
         changed.view(-1)[dice.randrange(tensor.numel())] += 1
-        assert digest_of(file, {"w": changed}, whole=whole) != before
+        assert digest_of(file, {"w": changed}) != before
 
 
 @pytest.mark.parametrize("tensor", LARGE.values(), ids=LARGE)
@@ -103,7 +104,7 @@ def test_a_disk_that_gives_less_than_it_was_asked_for_makes_no_difference(tmp_pa
             content = content[size:]
 
     weights = Weights(whole.header, whole.__getitem__, portions)
-    assert weights_digest(weights, {"w": (Source("w"), tuple(tensor.shape))}, whole=False) == before
+    assert weights_digest(weights, {"w": (Source("w"), tuple(tensor.shape))}) == before
 
 
 def test_tensors_that_change_places_are_noticed(tmp_path):
@@ -123,7 +124,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_says_so(tmp_path):
     weights = open_weights([file])
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CorruptFile, match=r"x\.safetensors was cut off while it was read"):
-        weights_digest(weights, {"w": (Source("w"), (64, 64))}, whole=True)
+        weights_digest(weights, {"w": (Source("w"), (64, 64))})
 
 
 def catalogue_over(data: Path, folder: Path) -> ModelCatalogue:
@@ -168,18 +169,94 @@ def test_another_text_encoder_is_another_component(tmp_path, change: Callable[[T
     assert {role for role in one if one[role].digest != two[role].digest} == {"text_encoder"}
 
 
-def test_a_file_is_read_once_and_then_known(tmp_path, models_dir, monkeypatch):
-    first = parts(tmp_path, models_dir, "sd1-file")
+def only_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_as_a_whole(*_: object) -> str:
+        raise AssertionError("the weights were read as a whole")
 
-    def read_again(*_: object, **__: object) -> str:
-        raise AssertionError("the weights were read again")
-
-    monkeypatch.setattr(components_module, "weights_digest", read_again)
-    assert parts(tmp_path, models_dir, "sd1-file") == first
+    monkeypatch.setattr(fingerprint, "weights_digest", read_as_a_whole)
 
 
-def test_who_borrows_nothing_reads_no_weights(tmp_path, models_dir, monkeypatch):
-    monkeypatch.delattr(components_module, "weights_digest")
+@pytest.mark.parametrize("name", ["sd1", "sd1-file"])
+def test_what_is_like_nothing_else_is_not_read_as_a_whole(tmp_path, models_dir, monkeypatch, name):
+    only_opened(monkeypatch)
+    first = parts(tmp_path, models_dir, name)
+    monkeypatch.delattr(fingerprint, "outline_digest")
+    assert parts(tmp_path, models_dir, name) == first, "and is known from then on"
+
+
+def test_a_copy_is_the_same_component_in_any_form(tmp_path):
+    models = tmp_path / "models"
+    tiny.make_sd1(models / "one")
+    shutil.copytree(models / "one", models / "two")
+    tiny.to_single_file(models / "one", models / "file.safetensors")
+    one, two, file = (
+        {role: ref.digest for role, ref in parts(tmp_path, models, name).items() if not ref.is_tokenizer}
+        for name in ("one", "two", "file")
+    )
+    assert one == two == file
+
+
+def changed_inside(weights: Path) -> Tensors:
+    """The weights with one number changed that no outline sees."""
+    tensors = load_file(weights)
+    large = max(tensors, key=lambda name: tensors[name].numel())
+    tensors[large].view(-1)[tensors[large].numel() // 2] += 1
+    return tensors
+
+
+def two_alike(models: Path) -> tuple[Path, Path]:
+    """Two models whose UNets differ in a number inside; where those lie."""
+    tiny.make_sd1(models / "one")
+    shutil.copytree(models / "one", models / "two")
+    one, two = (models / name / "unet" / "diffusion_pytorch_model.safetensors" for name in ("one", "two"))
+    save_file(changed_inside(two), two)
+    return one, two
+
+
+def unet_of(data: Path, models: Path, name: str) -> str:
+    return parts(data, models, name)["unet"].digest
+
+
+def test_two_that_look_alike_are_compared_byte_by_byte(tmp_path):
+    models = tmp_path / "models"
+    two_alike(models)
+    shutil.copytree(models / "two", models / "three")
+    one, two, three = (unet_of(tmp_path, models, name) for name in ("one", "two", "three"))
+    assert one != two == three
+
+
+def test_a_file_that_is_replaced_is_not_taken_for_what_it_was(tmp_path):
+    models = tmp_path / "models"
+    one, two = two_alike(models)
+    before = unet_of(tmp_path, models, "one")
+    one.write_bytes(two.read_bytes())
+    os.utime(one, (1, 1))
+    after = unet_of(tmp_path, models, "one")
+    assert after != before
+    assert unet_of(tmp_path, models, "two") == after
+
+
+@pytest.mark.parametrize("fate", [Path.unlink, lambda file: file.write_bytes(b"nothing")])
+def test_what_the_first_became_does_not_hinder_the_next(tmp_path, fate: Callable[[Path], object]):
+    models = tmp_path / "models"
+    one, _ = two_alike(models)
+    before = unet_of(tmp_path, models, "one")
+    fate(one)
+    assert unet_of(tmp_path, models, "two") != before
+
+
+def test_on_a_full_disk_every_byte_is_read_instead(tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    two_alike(models)
+    monkeypatch.setattr(FileCache, "claim", lambda *_: None)
+    monkeypatch.setattr(FileCache, "put", lambda *_: None)
+    shutil.copytree(models / "two", models / "three")
+    one, two, three = (unet_of(tmp_path, models, name) for name in ("one", "two", "three"))
+    assert one != two == three
+
+
+def test_who_borrows_nothing_opens_no_weights(tmp_path, models_dir, monkeypatch):
+    monkeypatch.delattr(fingerprint, "outline_digest")
     catalogue = catalogue_over(tmp_path, models_dir)
     info = catalogue.find("sd1-file")
     components = components_of(catalogue, info, fingerprints=False).components
