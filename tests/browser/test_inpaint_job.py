@@ -12,7 +12,7 @@ from tests.browser.test_control import picture, stroke
 from tests.browser.test_generate import say
 from tests.browser.test_inpaint import held, mask, option, paint, tool
 from tests.browser.waiting import answered, asked_by, generations
-from ui.tabs.inpaint import EXAMPLE
+from ui.components.mask_example import PHOTO as EXAMPLE
 
 pytestmark = pytest.mark.browser
 

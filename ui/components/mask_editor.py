@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ui.components.editors import LINE, file_button, slider, tool, tools, undo_tools
+from ui.components.mask_example import example_html
 
 BEHAVIOUR = ("history.js", "zoom.js", "make_map.js", "mask_paint.js", "mask_effect.js", "mask_editor.js")
 
@@ -32,8 +33,7 @@ def _hint() -> str:
         '<div class="hint"><div><p>Drop a photo here, or paste one.</p><div class="tools">'
         + file_button("Choose a photo", "photo", "image/*")
         + tool("last", "Last result", "The newest picture made here")
-        + tool("example", "Try the example", "A photo with a mask and a prompt")
-        + "</div></div></div>"
+        + f"</div>{example_html()}</div></div>"
     )
 
 

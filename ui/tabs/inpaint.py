@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
-from PIL import Image, ImageDraw
+from PIL import Image
 from pydantic import ValidationError
 
 from studio.core.errors import EaselError, InvalidRequest
@@ -21,6 +21,7 @@ from studio.core.inpaint import Inpaint, InpaintArea, Outpaint
 from studio.core.models import ModelInfo, ModelKind, Variant
 from studio.core.protocol import Studio
 from studio.core.requests import GenerateRequest
+from ui.components import mask_example
 from ui.components.before_after import before_after_html
 from ui.components.masked import channels_html, masked_html, size_html
 from ui.problems import Updates, problems_of
@@ -29,12 +30,7 @@ from ui.stack import Stack
 from ui.stream import LivePart, Session, look, own_jobs
 from ui.tabs.generate import GenerateTab
 from ui.tabs.inpaint_layout import InpaintLayout
-from ui.wiring import ASSETS, Wiring
-
-EXAMPLE = ASSETS / "examples" / "scene.png"
-_EXAMPLE_PROMPT = "a red person and a green tree on grass"
-_EXAMPLE_MASK = (244, 190, 512, 476)
-"""Around the house, px."""
+from ui.wiring import Wiring
 
 _LAST_COUNTS = {"trigger_mode": "always_last"}
 """Of several quick events the last is heard; by default Gradio drops those that come during the first.
@@ -158,18 +154,14 @@ class InpaintTab(InpaintLayout):
         return self._opened(self._stored(self._studio.image_path(event.id)), model_id)
 
     def _example(self, model_id: str) -> Updates:
-        mask = Image.new("L", Image.open(EXAMPLE).size, 0)
-        ImageDraw.Draw(mask).rounded_rectangle(_EXAMPLE_MASK, 60, fill=255)
-        buffer = BytesIO()
-        mask.save(buffer, "PNG")
-        stored = self._studio.put_blob(buffer.getvalue())
-        inpaint = Inpaint(mask=stored, area=InpaintArea.MASKED, padding=200, blur=24)
+        mask = self._studio.put_blob(mask_example.example_mask())
+        inpaint = Inpaint(mask=mask, area=InpaintArea.MASKED, padding=200, blur=24)
         return {
-            **self._opened(self._stored(EXAMPLE), model_id),
+            **self._opened(self._stored(mask_example.PHOTO), model_id),
             self.options: None,
             self._held: inpaint.model_dump_json(exclude_defaults=True),
-            self.prompt: _EXAMPLE_PROMPT,
-            self._generate.prompt: _EXAMPLE_PROMPT,
+            self.prompt: mask_example.PROMPT,
+            self._generate.prompt: mask_example.PROMPT,
             self._form["source.strength"]: 1,
         }
 
