@@ -35,6 +35,7 @@ PACKAGES = (
     "gradio",
     "gradio_image_annotation",
     "lark",
+    "onnxruntime",
     "opencv-python-headless",
     "peft",
     "pillow",

@@ -1,7 +1,7 @@
 """Nets that read pictures (depth, edges, poses, ...) as components of the manager.
 
 They are folders of transformers, single files that controlnet_aux has the classes for, or graphs of ONNX.
-Whatever they are, the weights are read by us and handed to the module; no library of theirs opens a file.
+The weights of the former two are read by us and handed to the module; ONNX files are onnxruntime's to read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from studio.models.components import ComponentRef, Shelf, fingerprinted
 from studio.models.configs import Config
 from studio.models.folders import COMPONENT_CONFIG, component_class, read_json, weight_files
 from studio.models.modules import refuse_endless
-from studio.models.onnx_file import ONNX, read_graph
+from studio.models.onnx_session import ONNX
 from studio.models.safe import open_weights
-from studio.models.safetensors_file import mapped_weights
-from studio.models.weights import Header
 
 if TYPE_CHECKING:
     import torch
@@ -130,8 +128,7 @@ def _load_file(ref: ComponentRef) -> torch.nn.Module:
 def _load_onnx(ref: ComponentRef) -> torch.nn.Module:
     from studio.models.onnx_net import OnnxNet
 
-    graph = read_graph(ref.path)
-    net = OnnxNet(graph, mapped_weights(ref.path, Header(graph.weights)))
+    net = OnnxNet(ref.path)
     if net_of_ports(net.ports) != ref.layout:
         raise _misfit(ref, "the file holds another one")
     return net

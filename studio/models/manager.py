@@ -35,6 +35,8 @@ class _Entry:
     size: int
     dtype: torch.dtype
     on_device: bool
+    stays: bool = False
+    """In main memory: another runtime than torch holds and runs it."""
     leases: int = 0
     last_used: int = 0
     extras: dict[str, object] = field(default_factory=dict)
@@ -235,7 +237,9 @@ class ModelManager:
         """
         self._free_ram(ref.size_bytes, ref)
         module = load_component(ref, dtype)
-        entry = _Entry(ref, module, _weight_bytes(module), dtype, on_device=self.device.is_host, leases=1)
+        outside = getattr(module, "bytes_outside_torch", 0)
+        size = _weight_bytes(module) + outside
+        entry = _Entry(ref, module, size, dtype, self.device.is_host, stays=outside > 0, leases=1)
         if self._compile:
             _compile(ref.role, module)
         if self.device.is_host and not self._compile:
@@ -250,7 +254,7 @@ class ModelManager:
     def _place(self, entry: _Entry, working_bytes: int, *, alone: bool) -> torch.nn.Module:
         with self._lock:
             self._touch(entry)
-            if entry.on_device:
+            if entry.on_device or entry.stays:
                 return entry.module
             self._free_device(entry, working_bytes, alone=alone)
             try:

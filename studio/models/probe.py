@@ -27,7 +27,8 @@ from studio.models.folders import (
 )
 from studio.models.gligen_checks import graft_problem
 from studio.models.gligen_files import PIPELINE_IMAGE_PROJECTION, graft_layout
-from studio.models.onnx_file import ONNX, read_graph
+from studio.models.onnx_ports import ports_of
+from studio.models.onnx_session import ONNX
 from studio.models.prediction import PREDICTION_TYPES, prediction_of_file, sidecar_family
 from studio.models.safe import open_weights, read_header
 from studio.models.signatures import (
@@ -122,9 +123,7 @@ def _probe_file(path: Path) -> Probe:
 
 def _probe_onnx(path: Path) -> Probe:
     """Told by what the net reads and answers: the names of its tensors are numbers."""
-    from studio.models.onnx_net import ports_of
-
-    net = net_of_ports(ports_of(read_graph(path)))
+    net = net_of_ports(ports_of(path))
     if net is None:
         raise UnknownFile(
             f"{path.name} is an ONNX file, but of another net than the two of DWPose.",

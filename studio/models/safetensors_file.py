@@ -56,11 +56,7 @@ DTYPES: dict[str, tuple[str, int]] = {
 def open_safetensors(path: Path) -> Weights:
     """Tensors as views of the mapped file. Raises: CorruptFile, UnsafeFile."""
     stat = path.stat()
-    return mapped_weights(path, _read_safetensors_header(path, stat.st_size, stat.st_mtime_ns))
-
-
-def mapped_weights(path: Path, header: Header) -> Weights:
-    """The tensors that lie in a file as a checked header says, as views of the mapped file."""
+    header = _read_safetensors_header(path, stat.st_size, stat.st_mtime_ns)
     mapped: list[torch.UntypedStorage] = []
 
     def tensor(name: str) -> torch.Tensor:

@@ -19,7 +19,7 @@ from studio.core.annotator_nets import WEIGHTS
 from studio.core.models import ModelKind
 from studio.core.texts import storable
 from studio.models.folders import is_component, is_pipeline
-from studio.models.onnx_file import ONNX
+from studio.models.onnx_session import ONNX
 from studio.models.safe import WEIGHT_SUFFIXES
 
 MAX_DEPTH = 8

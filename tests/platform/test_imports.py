@@ -55,7 +55,7 @@ MAY_IMPORT = {
 """Every part and the parts it may import. `studio.cli` is missing: it wires them together."""
 
 WITHOUT_TORCH = ("studio.core", "studio.storage", "studio.api", "ui", "studio.diffusion.plan")
-HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "peft"}
+HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "onnxruntime"}
 
 
 @dataclass(frozen=True)
