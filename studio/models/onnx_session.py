@@ -29,9 +29,10 @@ PICTURES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 _LONGEST_SIDE = 2048
 """Of that picture, px."""
 
-_OUTSIDE = b"location"
-"""The key without which no tensor of an ONNX file can lie in another file. onnxruntime reads such files: from
-the model's folder, and the version for Python 3.10 from any."""
+_OUTSIDE = re.compile(rb"(?:\x08|\x88[\x80-\xff]{0,8}[\x00-\x7f])location")
+"""The key without which no tensor of an ONNX file can lie in another file, behind its length, in however many
+bytes that is written. onnxruntime reads such files: from the model's folder, and the version for Python 3.10
+from any."""
 
 _FOREIGN = re.compile(
     "not a registered function|No opset import|No Op registered|find an implementation|guarantees"
@@ -82,7 +83,7 @@ def _look_at(path: Path) -> None:
     if not 0 < size <= MAX_BYTES:
         raise CorruptFile(f"{path.name} is {size:,} bytes long, as no net is that Easel runs.", GET_IT_AGAIN)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(_OUTSIDE) >= 0:
+        if _OUTSIDE.search(content):
             raise UnknownFile(
                 f"{path.name} keeps its weights in other files.", "Choose a version that is a single file."
             )

@@ -146,11 +146,19 @@ LOOP = node("Loop", "turns going0 value0", "z") + field(
 )
 
 
-def outside(place: str) -> dict[str, Any]:
-    """A net that adds a tensor of which it says that it lies in another file."""
-    keys = {"location": place, "offset": "0", "length": "768"}
+def outside(place: str, length: bytes = b"\x08") -> dict[str, Any]:
+    """A net that adds a tensor of which it says that it lies in another file.
+
+    Args:
+        length: of the word `location`; it may be written in more bytes than it needs.
+    """
+    keys = {
+        b"\n" + length + b"location": place,
+        field(1, "offset"): "0",
+        field(1, "length"): "768",
+    }
     shape = b"".join(field(1, side) for side in (1, 3, 8, 8))
-    told = b"".join(field(13, field(1, key) + field(2, value)) for key, value in keys.items())
+    told = b"".join(field(13, key + field(2, value)) for key, value in keys.items())
     return {
         "nodes": [ADDED],
         "more": field(5, shape + field(2, 1) + field(8, "w") + told + field(14, 1)),
@@ -161,6 +169,11 @@ HOSTILE = {
     "weights in another file": (UnknownFile, "other files", outside("secret.bin")),
     "weights in a file above": (UnknownFile, "other files", outside("../secret.bin")),
     "weights in a file of the system": (UnknownFile, "other files", outside("/etc/hostname")),
+    "weights in another file, in a roundabout way": (
+        UnknownFile,
+        "other files",
+        outside("secret.bin", b"\x88\x80\x00"),
+    ),
     "weights in memory": (UnknownFile, "other files", outside("*/_ORT_MEM_ADDR_/*")),
     "weights somewhere else": (
         CorruptFile,
@@ -251,6 +264,13 @@ def test_a_hostile_file_is_refused_with_a_sentence(
     error, words, parts = HOSTILE[what]
     with pytest.raises(error, match=words):
         probe(net_of(tmp_path / "net.onnx", **parts))
+
+
+def test_a_step_may_be_called_after_its_location(tmp_path: Path):
+    path = net_of(
+        tmp_path / "net.onnx", nodes=[node("Relu", "x", "/location/y"), node("Relu", "/location/y", "y")]
+    )
+    assert open_session(path, threads=1).get_outputs()[0].name == "y"
 
 
 def test_a_file_that_ends_the_process_that_runs_it_is_corrupt(

@@ -1,4 +1,4 @@
-"""What the Inpaint tab offers where there is no photo yet: one with a mask, and words for what comes there."""
+"""What the Inpaint tab offers where there is no photo yet: one with a mask, and words for what is to come."""
 
 from __future__ import annotations
 
