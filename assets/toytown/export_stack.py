@@ -93,5 +93,5 @@ def export_gligen(models: Path, unet: UNet2DConditionModel) -> None:
     }
     file = gligen_file(models)
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(graft, file.with_suffix(".part"), {"format": "pt"})
+    save_file(graft, file.with_suffix(".part"), {"format": "pt", "modelspec.license": "apache-2.0"})
     file.with_suffix(".part").replace(file)

@@ -8,14 +8,14 @@ import torch
 from base import Base, add_noise, early_timesteps
 from evaluate import MODELS
 from evaluate_stack import box_iou, edge_f1
-from export_stack import export_gligen
+from export_stack import export_gligen, gligen_file
 from facts import LABELS, NOTHING, Facts, edges_of, label_map, load_facts, name_of
 from safetensors.torch import load_file
 from tokens import new_tokenizer
 from torch import nn
 from train_annotators import KEYPOINTS, new_depth_net, new_pose_net, new_segmentation_net
 from train_controlnet import canny_maps, depth_maps, new_controlnet, to_control, train_controlnet
-from train_gligen import Boxes, graft_of, load_graft, new_gligen_unet
+from train_gligen import Boxes, graft_of, load_graft, new_gligen_unet, train_gligen
 from train_inpaint import Holes, new_inpaint_unet, random_mask
 from world import KINDS, describe, random_scene, render
 
@@ -117,6 +117,17 @@ def test_a_graft_survives_its_file(base, tmp_path):
         again.position_net.null_position_feature, unet.position_net.null_position_feature.half().float()
     )
     assert all(name.startswith("position_net.") or ".fuser." in name for name in weights)
+
+
+def test_training_further_goes_on_from_the_finished_graft(base, facts, tmp_path):
+    start = load_file(gligen_file(MODELS))
+    latents = torch.randn(SCENES, 4, 16, 16)
+    unet = train_gligen(base, facts, latents, tmp_path / "boxes.pt", 0.02, start)
+    export_gligen(tmp_path, unet)
+    weights = load_file(gligen_file(tmp_path))
+    moved = torch.cat([(weights[name] - start[name]).float().flatten() for name in start])
+    size = torch.cat([value.float().flatten() for value in start.values()])
+    assert 0 < moved.norm() < 0.1 * size.norm()
 
 
 def test_boxes_of_missing_things_are_null(base, facts):
