@@ -243,7 +243,10 @@ class ModelManager:
         if self._compile:
             _compile(ref.role, module)
         if self.device.is_host and not self._compile:
+            from studio.models.time_memory import remember_times  # which imports classes of diffusers
+
             entry.extras["packed"] = pack_weights(module)
+            remember_times(module)
         elif ref.role.split(":")[0] in _CHANNELS_LAST_ROLES:
             entry.module = module.to(memory_format=torch.channels_last)
         with self._lock:

@@ -22,10 +22,18 @@ class PackedWeight:
     def __init__(self, source: torch.Tensor, weight: torch.Tensor) -> None:
         self.source = source.data_ptr()
         self.weight = weight
+        self.answers: dict[Any, tuple[Any, torch.Tensor]] = {}
+        """What was computed with it, with that which it depends on beside the key."""
 
     def is_of(self, weight: torch.Tensor) -> bool:
         """False once a layer's weight was replaced by another tensor. Changes in place go unnoticed."""
         return self.source == weight.data_ptr()
+
+    def remember(self, key: object, answer: tuple[Any, torch.Tensor], most: int) -> None:
+        """Keep an answer; where there are `most` already, all others are forgotten."""
+        if len(self.answers) >= most:
+            self.answers.clear()
+        self.answers[key] = answer
 
 
 class PackedLinear(Linear):
