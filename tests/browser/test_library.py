@@ -35,6 +35,7 @@ def library(shared_page):
 def open_import(page):
     if not page.locator("#read-text").is_visible():
         page.locator("#import .label-wrap").click()
+        answered(page)  # what is filled in while it opens would be overwritten
 
 
 def test_search_finds_pictures_by_words_of_their_prompt(library):

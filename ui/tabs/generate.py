@@ -27,6 +27,13 @@ from ui.stream import FAST, LivePart, Session, current_job, focus, look, own_job
 from ui.tabs.generate_layout import EXAMPLE_PROMPT, GenerateLayout
 from ui.wiring import Wiring
 
+_USED = """(text) => {
+  try {
+    return JSON.parse(text || '[]').filter(({enabled}) => enabled !== false).map(({model}) => model).join();
+  } catch { return ''; }
+}"""
+"""Weights are not looked at: moving a slider asks the server nothing."""
+
 _SAVE = """(...values) => {
   const paths = PATHS;
   return window.easelRestored ? Object.fromEntries(paths.map((path, i) => [path, values[i]])) : null;
@@ -111,9 +118,11 @@ class GenerateTab(GenerateLayout):
         shown = wiring.turn([self.source.change])
         wiring.poll(shown, self._show_source, [self.source], [self.picture])
         loras = self._stack.entries["loras"]
+        used = gr.Textbox("", visible="hidden", label="LoRAs in use")
+        wiring.in_browser([loras.change], _USED, loras, used)
         for text, count in ((self.prompt, self.tokens), (self.negative_prompt, self.negative_tokens)):
             wiring.poll(
-                wiring.turn([text.change, self._stack.model.change, loras.change]),
+                wiring.turn([text.change, self._stack.model.change, used.change]),
                 lambda text, model_id, loras, count=count: {
                     count: tokens_html(self._count(text, model_id, loras))
                 },
