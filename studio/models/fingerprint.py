@@ -21,7 +21,7 @@ from studio.models.cache import Claim, FileCache
 from studio.models.convert import Source
 from studio.models.gligen_files import LAYOUT as GLIGEN
 from studio.models.gligen_files import numbered_blocks
-from studio.models.modules import empty_module, find_sources
+from studio.models.modules import find_sources, shapes_of
 from studio.models.safe import open_weights
 from studio.models.weights import Weights, tensor_bytes
 
@@ -68,10 +68,10 @@ def pieces_of(
 ) -> Pieces:
     """All that a module takes from its file; all of it where Easel does not build the module."""
     try:
-        wanted = empty_module(class_name, config).state_dict()
+        wanted = shapes_of(class_name, config)
         sources = find_sources(wanted, layout, prefix, weights, file)
         told = numbered_blocks(wanted) if layout == GLIGEN else {name: name for name in wanted}
-        return {told[name]: (source, tuple(wanted[name].shape)) for name, source in sources.items()}
+        return {told[name]: (source, wanted[name]) for name, source in sources.items()}
     except ModelFileError:  # a class of transformers; or loading will say what is wrong
         mine = (name for name in weights if name.startswith(prefix))
         return {name: (Source(name), weights.header.tensors[name].shape) for name in mine}

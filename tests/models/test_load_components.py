@@ -38,6 +38,16 @@ def pipeline_class(name: str) -> Any:
     return StableDiffusionXLPipeline if name == "sdxl" else StableDiffusionPipeline
 
 
+def test_what_was_built_for_a_look_is_loaded_once(tmp_path, models_dir):
+    unet = checkpoint_in(models_dir, tmp_path, "sd1").components["unet"]
+    one, two = (load_component(unet, torch.float32) for _ in range(2))
+    assert one is not two
+    kept = {name: value.clone() for name, value in two.state_dict().items()}
+    for parameter in one.parameters():
+        parameter.data = torch.zeros_like(parameter)
+    assert all(torch.equal(value, kept[name]) for name, value in two.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["sd1", "sd2", "sdxl"])
 @pytest.mark.parametrize("form", FORMS)
 def test_modules_hold_what_diffusers_loads_from_the_folder(models_dir, catalogue, name, form):
