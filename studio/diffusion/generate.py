@@ -281,9 +281,8 @@ class _Batch:
             clean = predict_original(
                 scheduler, self.request.sampler, state.index, state.latents, state.prediction
             )
-            self.observer.preview(
-                contact_sheet(self.modules.previewer.pictures(clean)), self.steps_before + done
-            )
+            pictures = self.modules.previewer.pictures(clean, rough=state.index == 0)
+            self.observer.preview(contact_sheet(pictures), self.steps_before + done)
 
     def _report(self, phase: str, done: int) -> None:
         self.observer.step(phase, self.steps_before + done, self.plan.total_steps, self.number)

@@ -32,9 +32,13 @@ class Previewer:
         self._vae = vae
         self._cheap = sum(parameter.numel() for parameter in vae.parameters()) < _CHEAP_PARAMETERS
 
-    def pictures(self, latents: torch.Tensor) -> list[Image.Image]:
-        """(B, 4, H/8, W/8), clean and scaled -> RGB pictures, at most 512 px a side."""
-        if self._cheap:
+    def pictures(self, latents: torch.Tensor, *, rough: bool = False) -> list[Image.Image]:
+        """(B, 4, H/8, W/8), clean and scaled -> RGB pictures, at most 512 px a side.
+
+        Args:
+            rough: by the map in any case, for latents that are hardly more than noise.
+        """
+        if self._cheap and not rough:
             return to_pictures(decode_pixels(self._vae, latents))
         weights = self._colour_map.to(latents.device)
         flat = torch.einsum("bchw,cd->bdhw", _with_bias(latents.float()), weights)

@@ -39,8 +39,12 @@ def test_the_linear_map_of_a_large_vae_comes_close_to_its_colours(vae, monkeypat
 
 @torch.inference_mode()
 def test_a_small_vae_decodes_its_previews_itself(vae):
-    (shown,) = Previewer(vae).pictures(smooth_latents())
-    assert shown.size == (128, 128)
+    previewer = Previewer(vae)
+    (shown,) = previewer.pictures(smooth_latents())
+    (rough,) = previewer.pictures(smooth_latents(), rough=True)
+    assert (shown.size, rough.size) == ((128, 128), (64, 64))
+    fine = to_tensor(shown.resize(rough.size))
+    assert (fine - to_tensor(rough)).abs().mean() < 0.6 * (fine - fine.mean()).abs().mean()
 
 
 def test_a_batch_is_shown_side_by_side_as_one_small_jpeg(vae):
