@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -57,7 +58,8 @@ def test_the_bench_of_the_stack_measures_both_sides_with_loras_on(models: Path, 
     assert all(row.ours > 0 and row.diffusers > 0 for row in rows.values())
 
 
-def test_loading_is_timed_at_the_first_look_and_later(models: Path, tmp_path: Path):
+def test_loading_is_timed_at_the_first_look_and_later(models: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("studio.app.bench.load._new_process", lambda: ThreadPoolExecutor(1))
     file = write_single_file(models / "tiny", tmp_path / "file" / "single.safetensors")
     case = LoadCase(file, models / "tiny", Precision.FP32, rounds=1)
     rows = {row.figure: row for row in bench_load(case)}

@@ -31,6 +31,13 @@ def picture(page):
     return page.locator("#stage .picture:not(.live)")
 
 
+def test_an_empty_canvas_offers_an_example(shared_page):
+    example = shared_page.locator("#stage").get_by_text("Try the example")
+    example.click()
+    expect(shared_page.locator(PROMPT)).to_have_value("a red ball and a blue house on grass")
+    expect(example).to_be_hidden()  # it would replace what was said
+
+
 def test_a_prompt_becomes_a_picture_with_its_actions(page, studio):
     say(page, "a red ball and a blue house on grass", seed=77)
     page.click("#generate")
@@ -41,29 +48,22 @@ def test_a_prompt_becomes_a_picture_with_its_actions(page, studio):
     expect(picture(page)).to_have_attribute("src", f"studio/v1/images/{image.id}/file")
 
 
-def test_an_empty_canvas_offers_an_example(page, studio):
-    example = page.locator("#stage").get_by_text("Try the example")
-    example.click()
-    expect(page.locator(PROMPT)).to_have_value("a red ball and a blue house on grass")
-    expect(example).to_be_hidden()  # it would replace what was said
+def test_the_preview_sharpens_with_step_and_time_left(shared_page, slow):
+    say(shared_page, "a star", steps=150)
+    shared_page.click("#generate")
+    expect(shared_page.locator("#stage .live")).to_be_visible()
+    expect(shared_page.locator("#stage .doing")).to_contain_text("of 150")
+    expect(shared_page.locator("#stage .doing")).to_contain_text("s left")
+    first = shared_page.locator("#stage .live").get_attribute("src")
+    shared_page.wait_for_function("(old) => document.querySelector('#stage .picture').src !== old", arg=first)
 
 
-def test_the_preview_sharpens_with_step_and_time_left(page, slow):
-    say(page, "a star", steps=150)
-    page.click("#generate")
-    expect(page.locator("#stage .live")).to_be_visible()
-    expect(page.locator("#stage .doing")).to_contain_text("of 150")
-    expect(page.locator("#stage .doing")).to_contain_text("s left")
-    first = page.locator("#stage .live").get_attribute("src")
-    page.wait_for_function("(old) => document.querySelector('#stage .picture').src !== old", arg=first)
-
-
-def test_ctrl_enter_starts_and_escape_cancels(page, slow):
-    say(page, "a cat", steps=150)
-    page.locator(PROMPT).press("Control+Enter")
-    expect(page.locator("#stage .live")).to_be_visible()
-    page.locator(PROMPT).press("Escape")
-    expect(page.locator("#stage .doing")).to_contain_text("Cancelled")
+def test_ctrl_enter_starts_and_escape_cancels(shared_page, slow):
+    say(shared_page, "a cat", steps=150)
+    shared_page.locator(PROMPT).press("Control+Enter")
+    expect(shared_page.locator("#stage .live")).to_be_visible()
+    shared_page.locator(PROMPT).press("Escape")
+    expect(shared_page.locator("#stage .doing")).to_contain_text("Cancelled")
     assert slow.jobs()[0].state is JobState.CANCELLED
 
 
@@ -84,16 +84,16 @@ def test_a_cancelled_batch_shows_what_it_had_finished(page, slow):
     expect(picture(page)).to_have_attribute("src", f"studio/v1/images/{image.id}/file")
 
 
-def test_generating_while_a_job_runs_queues_the_next(page, slow):
-    say(page, "first", steps=150)
-    page.click("#generate")
-    expect(page.locator("#stage .live")).to_be_visible()
-    say(page, "second")
-    page.click("#generate")
-    expect(page.locator("#queue li")).to_have_count(2)
-    expect(page.locator("#queue li.queued")).to_contain_text("1 job ahead")
-    page.locator("#queue li.queued [data-action=cancel]").click()
-    expect(page.locator("#queue li")).to_have_count(1)
+def test_generating_while_a_job_runs_queues_the_next(shared_page, slow):
+    say(shared_page, "first", steps=150)
+    shared_page.click("#generate")
+    expect(shared_page.locator("#stage .live")).to_be_visible()
+    say(shared_page, "second")
+    shared_page.click("#generate")
+    expect(shared_page.locator("#queue li")).to_have_count(2)
+    expect(shared_page.locator("#queue li.queued")).to_contain_text("1 job ahead")
+    shared_page.locator("#queue li.queued [data-action=cancel]").click()
+    expect(shared_page.locator("#queue li")).to_have_count(1)
 
 
 def test_a_reload_finds_the_running_job_and_the_form_again(page, slow):

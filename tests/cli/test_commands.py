@@ -102,8 +102,9 @@ def test_generate_paints_a_part_of_a_picture_anew(tmp_path, models_dir):
     masked.save(mask)
     options = ["--models-dir", models_dir, "--data-dir", tmp_path / "data", "--model", "tiny", "--steps", 2]
     told = ["--source", photo, "--mask", mask, "--blur", 0, "--area", "only masked", "--outpaint", "left=16"]
-    made = easel("generate", "a red ball", "--out", out, "--strength", 1, *options, *told)
-    assert made.returncode == 0, made.stderr
+    words = ["generate", "a red ball", "--out", out, "--strength", 1, *options, *told]
+    made = CliRunner().invoke(app, list(map(str, words)))
+    assert made.exit_code == 0, made.output
     with Image.open(out) as picture:
         assert picture.size == (80, 64)
         after = picture.convert("RGB").crop((16, 0, 80, 64))

@@ -76,7 +76,7 @@ def test_the_map_is_upright_where_exif_turns_the_picture(annotators: Annotators,
     assert np.array_equal(np.asarray(made), np.asarray(control_map(photo, Canny(), annotators)))
 
 
-@pytest.mark.parametrize("size", [(2, 1), (3, 200), (5000, 8)])
+@pytest.mark.parametrize("size", [(2, 1), (3, 200), (2000, 8)])
 @pytest.mark.parametrize(
     "options", [Canny(), Canny(resolution=256), SoftEdgeTeed(resolution=64), DepthAnything(), Segmentation()]
 )
