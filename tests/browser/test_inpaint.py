@@ -261,12 +261,12 @@ def test_a_stroke_on_a_transparent_layer_is_taken_as_the_mask(inpaint, studio, c
     assert (mask(inpaint, studio) == (np.asarray(given.getchannel("A")) > 0)).all()
 
 
-def test_a_mask_that_is_shrunk_to_nothing_is_told_at_the_option_that_does_it(alone):
-    paint(alone, (0.4, 0.4), (0.45, 0.45))
-    option(alone, "grow").first.fill("-128")
-    option(alone, "grow").first.press("Tab")
-    alone.click("#inpaint-paint")
-    expect(alone.locator("#field-inpaint-grow .problem-note")).to_contain_text("shrunk by 128 px")
+def test_a_mask_that_is_shrunk_to_nothing_is_told_at_the_option_that_does_it(inpaint):
+    paint(inpaint, (0.4, 0.4), (0.45, 0.45))
+    option(inpaint, "grow").first.fill("-128")
+    option(inpaint, "grow").first.press("Tab")
+    inpaint.click("#inpaint-paint")
+    expect(inpaint.locator("#field-inpaint-grow .problem-note")).to_contain_text("shrunk by 128 px")
 
 
 def test_a_mask_of_another_shape_is_refused_with_both_sizes(inpaint):
@@ -381,13 +381,9 @@ def test_grow_shrink_and_invert_show_at_once(inpaint):
     assert covered(inpaint) == pytest.approx(1 - 80 * 60 / 19200, abs=0.02)
 
 
-def test_it_is_said_how_the_model_inpaints(page):
+def test_it_says_how_the_model_inpaints_and_what_is_missing(page):
     page.get_by_role("tab", name="Inpaint", exact=True).click()
     expect(page.locator("#inpaint-channels")).to_contain_text("Toytown inpaints by blending")
-
-
-def test_without_photo_or_mask_it_says_what_is_missing(page):
-    page.get_by_role("tab", name="Inpaint", exact=True).click()
     page.click("#inpaint-paint")
     note = page.locator("#field-inpaint-mask .problem-note")
     expect(note).to_contain_text("There is no photo")
@@ -433,12 +429,12 @@ def test_the_result_is_compared_and_gone_on_with(alone, studio):
     assert studio.blob(request.source.image) == studio.image_path(image.id).read_bytes()
 
 
-def test_progress_shows_and_cancel_stops(alone, slow):
-    paint(alone, (0.2, 0.5), (0.8, 0.5))
-    submitted(alone, slow)
-    expect(alone.locator("#inpaint-result .live")).to_be_visible()
-    alone.click("#inpaint-result [data-action=cancel]")
-    expect(alone.locator("#inpaint-result .doing")).to_contain_text("Cancelled")
+def test_progress_shows_and_cancel_stops(inpaint, slow):
+    paint(inpaint, (0.2, 0.5), (0.8, 0.5))
+    submitted(inpaint, slow)
+    expect(inpaint.locator("#inpaint-result .live")).to_be_visible()
+    inpaint.click("#inpaint-result [data-action=cancel]")
+    expect(inpaint.locator("#inpaint-result .doing")).to_contain_text("Cancelled")
 
 
 def test_objects_are_painted_one_into_the_result_of_the_other(alone, studio):
@@ -511,25 +507,25 @@ def test_the_library_restores_photo_mask_and_options(page, studio):
     studio.delete_images([image.id])
 
 
-def test_the_mask_is_taken_away_in_the_generate_tab(alone, studio):
-    paint(alone, (0.2, 0.5), (0.8, 0.5))
-    assert held(alone)
-    alone.get_by_role("tab", name="Generate", exact=True).click()
-    alone.click("#part-inpaint [data-action=unmask]")
-    expect(alone.locator("#part-inpaint .masked")).to_have_count(0)
-    expect(alone.locator("#part-source img")).to_be_visible()  # it stays, where it can be taken away
-    alone.get_by_role("tab", name="Inpaint", exact=True).click()
-    alone.wait_for_function("document.querySelector('.mask-editor [data-do=clear]').disabled")
-    tool(alone, "undo")
-    assert mask(alone, studio)[60, 80]
+def test_the_mask_is_taken_away_in_the_generate_tab(inpaint, studio):
+    paint(inpaint, (0.2, 0.5), (0.8, 0.5))
+    assert held(inpaint)
+    inpaint.get_by_role("tab", name="Generate", exact=True).click()
+    inpaint.click("#part-inpaint [data-action=unmask]")
+    expect(inpaint.locator("#part-inpaint .masked")).to_have_count(0)
+    expect(inpaint.locator("#part-source img")).to_be_visible()  # it stays, where it can be taken away
+    inpaint.get_by_role("tab", name="Inpaint", exact=True).click()
+    inpaint.wait_for_function("document.querySelector('.mask-editor [data-do=clear]').disabled")
+    tool(inpaint, "undo")
+    assert mask(inpaint, studio)[60, 80]
 
 
-def test_a_picture_of_the_library_is_brought_here(page, studio):
-    page.get_by_role("tab", name="Library").click()
-    page.locator(".card .open").last.click()
-    page.click("#details [data-action=inpaint]")
-    expect(page.locator(".mask-frame")).to_be_visible()
-    expect(page.locator("#inpaint-size")).to_contain_text(
+def test_a_picture_of_the_library_is_brought_here(inpaint):
+    inpaint.get_by_role("tab", name="Library").click()
+    inpaint.locator(".card .open").last.click()
+    inpaint.click("#details [data-action=inpaint]")
+    expect(inpaint.locator(".mask-frame")).to_be_visible()
+    expect(inpaint.locator("#inpaint-size")).to_contain_text(
         re.compile(r"Photo 128 × 128 px, painted at 128 × 128")
     )
 
