@@ -429,12 +429,13 @@ def test_the_result_is_compared_and_gone_on_with(alone, studio):
     assert studio.blob(request.source.image) == studio.image_path(image.id).read_bytes()
 
 
-def test_progress_shows_and_cancel_stops(inpaint, slow):
-    paint(inpaint, (0.2, 0.5), (0.8, 0.5))
-    submitted(inpaint, slow)
-    expect(inpaint.locator("#inpaint-result .live")).to_be_visible()
-    inpaint.click("#inpaint-result [data-action=cancel]")
-    expect(inpaint.locator("#inpaint-result .doing")).to_contain_text("Cancelled")
+def test_progress_shows_and_cancel_stops(alone, slow):
+    slow.step_seconds = 0.5
+    paint(alone, (0.2, 0.5), (0.8, 0.5))
+    submitted(alone, slow)
+    expect(alone.locator("#inpaint-result .live")).to_be_visible()
+    alone.click("#inpaint-result [data-action=cancel]")
+    expect(alone.locator("#inpaint-result .doing")).to_contain_text("Cancelled")
 
 
 def test_objects_are_painted_one_into_the_result_of_the_other(alone, studio):
