@@ -68,6 +68,7 @@ def test_ctrl_enter_starts_and_escape_cancels(shared_page, slow):
 
 
 def test_a_cancelled_batch_shows_what_it_had_finished(page, slow):
+    slow.step_seconds = 0.4  # so that a slow page sees the first picture before the second is there
     say(page, "a boat on a lake", steps=12, batches=4, seed=21)
     page.click("#generate")
     expect(page.locator("#stage .tile")).to_have_count(1, timeout=30_000)
