@@ -158,7 +158,7 @@ def load(
 ) -> None:
     """Loading a single-file checkpoint of SD 1.5's shapes, ours against diffusers' from_single_file.
 
-    Ours twice: the first look at a new file, which reads it for its digest, and every load after that.
+    Ours twice: the first look at a new file, which finds out what it is, and every load after that.
     """
     from studio.app.bench.load import LoadCase, bench_load
     from studio.app.bench.weights import write_checkpoints, write_single_file

@@ -33,8 +33,8 @@ class LoadCase:
 def bench_load(case: LoadCase, progress: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
     """The rows of the table, medians over the rounds; both sides by turns, each round in new processes.
 
-    A first look at a file reads it for its digest, once for all time; diffusers has no such thing, so both
-    looks are set beside the same figure: its first load in a process, with all imports done before.
+    A first look at a file finds out what it is, once for all time; diffusers has no such thing, so both looks
+    are set beside the same figure: its first load in a process, with all imports done before.
     """
     seconds: list[tuple[float, float, float]] = []
     for i in range(case.rounds):
