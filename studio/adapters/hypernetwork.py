@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional, modules
 
+from studio.models.compiling import uncompiled
 from studio.models.hypernetwork_file import HypernetworkLayers, NetLayer, broken
 
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -121,7 +122,7 @@ def _run(steps: Sequence[Function], x: torch.Tensor) -> torch.Tensor:
 def hypernetworks_on(unet: Any, stack: Sequence[tuple[Hypernetwork, float]]) -> Iterator[None]:
     """Within the block, the hypernetworks act on all attention of `unet`, one after the other, in order.
 
-    A UNet that torch compiled runs uncompiled meanwhile: compiled code knows nothing of hooks.
+    A UNet that torch compiled runs uncompiled meanwhile.
 
     Args:
         unet: a diffusers `UNet2DConditionModel`, wherever it is.
@@ -131,7 +132,7 @@ def hypernetworks_on(unet: Any, stack: Sequence[tuple[Hypernetwork, float]]) -> 
     chains = _Chains(active)
     with ExitStack() as hooks:
         if active:
-            hooks.enter_context(_uncompiled(unet))
+            hooks.enter_context(uncompiled(unet))
         for layer in _attention_layers(unet) if active else ():
             for side, projection in enumerate(_SIDES):
                 _attach(getattr(layer, projection), side, chains, hooks)
@@ -171,13 +172,3 @@ def _attach(projection: torch.nn.Linear, side: int, chains: _Chains, hooks: Exit
 def _attention_layers(unet: Any) -> list[Any]:
     """Self- and cross-attention of the UNet itself, not of what is grafted on it."""
     return [layer for name, layer in unet.named_modules() if name.endswith((".attn1", ".attn2"))]
-
-
-@contextmanager
-def _uncompiled(unet: Any) -> Iterator[None]:
-    compiled = getattr(unet, "_compiled_call_impl", None)
-    unet._compiled_call_impl = None
-    try:
-        yield
-    finally:
-        unet._compiled_call_impl = compiled

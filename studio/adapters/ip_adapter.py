@@ -110,7 +110,7 @@ class ImageAttention:
         both = torch.cat([unseen, seen]).to(parameter.device, parameter.dtype)
         matrices = (adapter.keys_values(layer) for layer in range(len(adapter.ip_adapter)))
         self._keys_values = [(to_keys(both), to_values(both)) for to_keys, to_values in matrices]
-        self._weight = weight
+        self._weight = torch.tensor(weight)  # a number would be compiled into the UNet's code
         self._mask = mask
         self._rows: _Rows | None = None
         self._expanded: dict[tuple[int, _Rows], tuple[torch.Tensor, torch.Tensor]] = {}
@@ -138,25 +138,40 @@ class ImageAttention:
         return read * self._mask_for(self._mask, query, self._rows.latent_size)
 
     def _for_rows(self, layer: int, rows: _Rows, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if torch.compiler.is_compiling():
+            return self._expand(layer, rows, query.shape[1])
         if (layer, rows) not in self._expanded:
-            which = [0] * rows.unconditional + [1] * (rows.count - rows.unconditional)
-            keys, values = (
-                projected[which].unflatten(-1, (query.shape[1], -1)).transpose(1, 2)
-                for projected in self._keys_values[layer]
-            )
-            self._expanded[layer, rows] = keys, values
+            self._expanded[layer, rows] = self._expand(layer, rows, query.shape[1])
         return self._expanded[layer, rows]
+
+    def _expand(self, layer: int, rows: _Rows, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values (rows, heads, T, d) of those who see the pictures and those who see none."""
+        which = [0] * rows.unconditional + [1] * (rows.count - rows.unconditional)
+        keys, values = self._keys_values[layer]
+        return split_heads(keys[which], heads), split_heads(values[which], heads)
 
     def _mask_for(
         self, mask: torch.Tensor, query: torch.Tensor, latent_size: tuple[int, int]
     ) -> torch.Tensor:
         """(1, 1, N, 1): the mask at the layer's resolution."""
         count = query.shape[2]
+        if torch.compiler.is_compiling():
+            return _mask_level(mask, count, latent_size).to(query)
         if count not in self._masks:
-            size = _size_of(count, latent_size)
-            level = torch.nn.functional.interpolate(mask, size, mode="bicubic")
-            self._masks[count] = level.reshape(1, 1, count, 1).to(query)
+            self._masks[count] = _mask_level(mask, count, latent_size).to(query)
         return self._masks[count]
+
+
+def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
+    """(B, T, heads * d) -> (B, heads, T, d)"""
+    batch, count, width = states.shape
+    return states.view(batch, count, heads, width // heads).transpose(1, 2)
+
+
+def _mask_level(mask: torch.Tensor, count: int, latent_size: tuple[int, int]) -> torch.Tensor:
+    """(1, 1, count, 1): the mask at the level of a UNet that has `count` positions."""
+    level = torch.nn.functional.interpolate(mask, _size_of(count, latent_size), mode="bicubic")
+    return level.reshape(1, 1, count, 1)
 
 
 def _size_of(count: int, latent_size: tuple[int, int]) -> tuple[int, int]:

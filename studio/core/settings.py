@@ -28,7 +28,8 @@ class Settings(Record):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Precision = Precision.AUTO
     compile: bool = Field(
-        False, description="compile UNet and VAE decoder: a slow first picture of each size, then faster ones"
+        False,
+        description="compile the models: a slow first picture of each kind, then faster ones",
     )
     max_pixels: int = Field(40_000_000, description="largest picture accepted, px (width x height)")
     max_upload_bytes: int = 100 * 2**20

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from studio.adapters.ip_adapter import ImageAttention, attached, cross_attention_layers
+from studio.adapters.ip_adapter import ImageAttention, attached, cross_attention_layers, split_heads
+from studio.models.compiling import is_compiled
 
 Unet = Any
 """A diffusers `UNet2DConditionModel` or `ControlNetModel`."""
@@ -42,7 +43,7 @@ class CachedCrossAttention:
         **_: Any,
     ) -> torch.Tensor:
         """hidden_states: (B, N, C); encoder_hidden_states: (B, T, D) -> (B, N, C)."""
-        query = _split_heads(attn.to_q(hidden_states), attn.heads)
+        query = split_heads(attn.to_q(hidden_states), attn.heads)
         key, value = self._project(attn, encoder_hidden_states)
         attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask)
         for addition in self.additions:
@@ -52,17 +53,12 @@ class CachedCrossAttention:
         return merged
 
     def _project(self, attn: Any, embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._keys_values is None or self._source is not embeds:
-            key, value = attn.to_k(embeds), attn.to_v(embeds)
-            self._source = embeds
-            self._keys_values = _split_heads(key, attn.heads), _split_heads(value, attn.heads)
-        return self._keys_values
-
-
-def _split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
-    """(B, N, heads * d) -> (B, heads, N, d)"""
-    batch, count, width = states.shape
-    return states.view(batch, count, heads, width // heads).transpose(1, 2)
+        if self._keys_values is not None and self._source is embeds:
+            return self._keys_values
+        keys_values = split_heads(attn.to_k(embeds), attn.heads), split_heads(attn.to_v(embeds), attn.heads)
+        if not torch.compiler.is_compiling():  # what is remembered would be compiled in
+            self._source, self._keys_values = embeds, keys_values
+        return keys_values
 
 
 @contextmanager
@@ -71,7 +67,7 @@ def cached_cross_attention(unet: Unet) -> Iterator[None]:
 
     A compiled UNet is left alone: what a layer remembers would be compiled into it.
     """
-    layers = [] if _is_compiled(unet) else list(filter(_is_plain_cross_attention, unet.modules()))
+    layers = [] if is_compiled(unet) else list(filter(_is_plain_cross_attention, unet.modules()))
     with _remembering(layers):
         yield
 
@@ -95,10 +91,6 @@ def _remembering(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer, processor in replaced.items():
             layer.processor = processor
-
-
-def _is_compiled(unet: Unet) -> bool:
-    return getattr(unet, "_compiled_call_impl", None) is not None
 
 
 def _is_plain_cross_attention(module: Any) -> bool:

@@ -103,7 +103,7 @@ class ControlNetCondition(NetCondition):
                 sample,
                 timestep,
                 controlnet_cond=embedding,  # its place is taken; only its channels may be turned around
-                conditioning_scale=weights[0],
+                conditioning_scale=torch.tensor(weights[0]),  # a number would be compiled into the code
                 **arguments,
             )
         return residuals

@@ -122,8 +122,8 @@ class Denoiser:
         """
         rows = self._rows_at(position.skipped + position.step)
         call = UnetCall(
-            sample=torch.cat([scaled_latents.to(self._dtype)] * rows.count),
-            timestep=timestep.to(self._device).expand(rows.count * self._batch),
+            sample=torch.cat([scaled_latents.to(self._dtype)] * rows.count).contiguous(),
+            timestep=timestep.to(self._device, torch.float32).expand(rows.count * self._batch),
             prompt_embeds=rows.prompt_embeds,
             added=rows.added,
             batch=self._batch,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from studio.core.errors import NotFound, OutOfMemory
 from studio.core.models import LoadedComponent
+from studio.models.compiling import compilation_told, compile_module
 from studio.models.components import ComponentRef, one_a_role
 from studio.models.device import Device
 from studio.models.load import load_component
@@ -114,7 +115,7 @@ class ModelManager:
     Args:
         ram_budget: bytes of main memory that cached weights may take.
         device_budget: bytes of device memory likewise; ignored where the device is the CPU.
-        compile: let torch compile UNet and VAE decoder when they are first run.
+        compile: let torch compile UNet, ControlNets and VAE decoder when they are first run.
     """
 
     def __init__(self, device: Device, *, ram_budget: int, device_budget: int, compile: bool = False) -> None:
@@ -142,13 +143,14 @@ class ModelManager:
         Args:
             refs: of two with one role the later counts.
             lean: keep only the module being run on the device.
-            loading: told what is about to be read from disk, as a sentence.
+            loading: told what is about to be read from disk or compiled, as a sentence.
         """
         entries: dict[str, _Entry] = {}
         try:
             for ref in one_a_role(refs):
                 entries[ref.role] = self._borrow(ref, loading)
-            yield Lease(self, entries, lean=lean)
+            with compilation_told(loading) if loading and self._compile else nullcontext():
+                yield Lease(self, entries, lean=lean)
         finally:
             with self._lock:
                 for entry in entries.values():
@@ -241,7 +243,7 @@ class ModelManager:
         size = _weight_bytes(module) + outside
         entry = _Entry(ref, module, size, dtype, self.device.is_host, stays=outside > 0, leases=1)
         if self._compile:
-            _compile(ref.role, module)
+            compile_module(module)
         if self.device.is_host and not self._compile:
             from studio.models.time_memory import remember_times  # which imports classes of diffusers
 
@@ -331,14 +333,6 @@ class ModelManager:
             f"The {entry.ref.title} needs {need:.1f} GB, but {self.device.name} has {free:.1f} GB free.",
             "Close other programs that use it, or choose a smaller model.",
         )
-
-
-def _compile(role: str, module: Any) -> None:
-    """Mark what takes the time to be compiled at its first call; weights and file names stay as they are."""
-    if role == "unet":
-        module.compile()
-    elif role == "vae":
-        module.decoder.compile()
 
 
 def _weight_bytes(module: torch.nn.Module) -> int:

@@ -18,7 +18,7 @@ from tests.tiny_gligen import make_gated_folder, make_gligen, make_text_image
 
 
 @contextmanager
-def stack_studio(folder: Path) -> Iterator[LocalStudio]:
+def stack_studio(folder: Path, *, compile: bool = False) -> Iterator[LocalStudio]:
     """Models `tiny`, `nine` (for inpainting), `two` (SD 2.x), and what stacks on the first two."""
     models = folder / "models"
     base = tiny.make_sd1(models / "tiny", seed=1)
@@ -41,6 +41,7 @@ def stack_studio(folder: Path) -> Iterator[LocalStudio]:
         device="cpu",
         precision=Precision.FP32,
         preview_seconds=0,
+        compile=compile,
     )
     studio = build_studio(settings)
     studio.start()
