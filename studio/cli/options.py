@@ -52,7 +52,7 @@ CompileOption = Annotated[
     typer.Option(
         "--compile",
         envvar="EASEL_COMPILE",
-        help="Compile the models: the first picture of each size takes minutes, the next ones less time.",
+        help="Compile the models: the first picture of each kind takes minutes, the next ones less time.",
         rich_help_panel=STUDIO_PANEL,
     ),
 ]
