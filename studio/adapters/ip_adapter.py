@@ -146,9 +146,12 @@ class ImageAttention:
 
     def _expand(self, layer: int, rows: _Rows, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values (rows, heads, T, d) of those who see the pictures and those who see none."""
-        which = [0] * rows.unconditional + [1] * (rows.count - rows.unconditional)
-        keys, values = self._keys_values[layer]
-        return split_heads(keys[which], heads), split_heads(values[which], heads)
+        counts = rows.unconditional, rows.count - rows.unconditional
+        keys, values = (
+            torch.cat([row.expand(count, -1, -1) for row, count in zip(both.split(1), counts, strict=True)])
+            for both in self._keys_values[layer]
+        )
+        return split_heads(keys, heads), split_heads(values, heads)
 
     def _mask_for(
         self, mask: torch.Tensor, query: torch.Tensor, latent_size: tuple[int, int]

@@ -18,7 +18,7 @@ from studio.adapters.gligen import (
     picture_feature,
 )
 from studio.core.boxes import Boxes
-from studio.core.errors import CorruptFile, NumericalError
+from studio.core.errors import CorruptFile, NumericalError, OutOfMemory
 from studio.core.geometry import Box, Extent, ResizeMode, place
 from studio.diffusion.conditions import Condition, UnetCall
 from studio.diffusion.encode import EmbeddingCache, TextEncoders, encode_phrase
@@ -127,10 +127,19 @@ class BoxStack:
         return graft
 
     def _graft_on(self, device: torch.device) -> None:
-        """Bring the layers to where the UNet runs. A lean lease has room for one module: unasked."""
-        graft = self._lease.peek(self._scene.planned.role) if self._lease.lean else self._graft()
-        if graft.device != device:
-            graft.to(device)
+        """Bring the layers to where the UNet runs. A lean lease has room for one module: unasked.
+
+        Raises: OutOfMemory: there was no room for both, and the UNet had to go.
+        """
+        if self._lease.lean:
+            self._lease.peek(self._scene.planned.role).to(device)
+            return
+        self._graft()
+        if next(self._lease.peek("unet").parameters()).device != device:
+            raise OutOfMemory(
+                "The layers for boxes and the UNet need to be on the device together, and do not fit.",
+                "Close other programs that use it, or take the boxes away.",
+            )
 
     def _phrase(self, phrase: str) -> ObjectFeature | None:
         if not phrase.strip():

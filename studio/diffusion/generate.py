@@ -178,7 +178,8 @@ class _Batch:
         """A pass that repaints the masked part of a photo; at full strength it starts from noise alone."""
         if part.steps_run == 0:
             return inpainting.photo()
-        has_channels = self.modules.unet.config.in_channels > LATENT_CHANNELS
+        unet = self.modules.lease.peek("unet")  # to place it now could take the VAE off the device
+        has_channels = unet.config.in_channels > LATENT_CHANNELS
         blends = inpainting.is_soft or not has_channels
         clean = inpainting.encode() if blends or part.strength < 1 else None
         drawn = self._draw(noise, latent_shape(part.extent))

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -18,8 +19,12 @@ from tests.tiny_gligen import make_gated_folder, make_gligen, make_text_image
 
 
 @contextmanager
-def stack_studio(folder: Path, *, compile: bool = False) -> Iterator[LocalStudio]:
-    """Models `tiny`, `nine` (for inpainting), `two` (SD 2.x), and what stacks on the first two."""
+def stack_studio(folder: Path, **settings: Any) -> Iterator[LocalStudio]:
+    """Models `tiny`, `nine` (for inpainting), `two` (SD 2.x), and what stacks on the first two.
+
+    Args:
+        settings: others than the usual ones.
+    """
     models = folder / "models"
     base = tiny.make_sd1(models / "tiny", seed=1)
     tiny.make_sd1(models / "nine", seed=2, inpaint=True)
@@ -35,15 +40,8 @@ def stack_studio(folder: Path, *, compile: bool = False) -> Iterator[LocalStudio
     targets = targets_of(models, "tiny")
     for number, name in enumerate(("lora", "other-lora")):
         loras.write(models / f"{name}.safetensors", loras.kohya(loras.random_pairs(targets, seed=1 + number)))
-    settings = Settings(
-        data_dir=folder / "data",
-        models_dirs=(models,),
-        device="cpu",
-        precision=Precision.FP32,
-        preview_seconds=0,
-        compile=compile,
-    )
-    studio = build_studio(settings)
+    usual = {"device": "cpu", "precision": Precision.FP32, "preview_seconds": 0}
+    studio = build_studio(Settings(data_dir=folder / "data", models_dirs=(models,), **usual | settings))
     studio.start()
     try:
         yield studio
