@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from studio.core.boxes import Boxes, BoxInput
-from studio.core.conditions import ControlInput, ImagePrompt, LoraInput
+from studio.core.conditions import ControlInput, HypernetworkInput, ImagePrompt, LoraInput
 from studio.core.geometry import Box
 from studio.core.inpaint import Inpaint
 from studio.core.requests import GenerateRequest, HiresPass, SourceImage
@@ -55,6 +55,7 @@ def requests(photo: str, mask: str) -> dict[str, GenerateRequest]:
             "image_prompts": (look,),
         },
         "loras": {"loras": (LoraInput(model="lora", weight=0.7), LoraInput(model="other-lora"))},
+        "learned": {"prompt": "a zork ball", "hypernetworks": (HypernetworkInput(model="ink"),)},
         "nothing on any more": {},
     }
     fields |= {f"sampler {sampler}": {"sampler": sampler, "steps": 3} for sampler in Sampler}
@@ -68,11 +69,16 @@ def pictures_on(device: str, folder: Path, vram_fraction: float = 0.9) -> Pictur
         from tests.second_device import register
 
         register()
+    import torch
+
     from tests import tiny
+    from tests.adapters.networks import make_nets, write_embedding, write_hypernetwork
     from tests.app.stack_studio import png, stack_studio
     from tests.app.test_studio import pictures
 
     tiny.make_sdxl(folder / "models" / "xl", seed=4)
+    write_embedding(folder / "models" / "embeddings" / "zork.pt", torch.linspace(-1, 1, 64).view(2, 32))
+    write_hypernetwork(folder / "models" / "hypernetworks" / "ink.pt", make_nets((32, 64), seed=2))
     with stack_studio(folder, device=device, vram_fraction=vram_fraction) as studio:
         noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         mask = Image.new("L", (64, 64), 0)
