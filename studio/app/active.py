@@ -14,7 +14,7 @@ from studio.core.jobs import JobView
 from studio.core.library import ImageId
 
 
-@dataclass
+@dataclass(eq=False)
 class ActiveJob:
     """A job that waits or runs, or ended since the start: its view, and what is only held in memory."""
 
@@ -36,6 +36,11 @@ class ActiveJob:
     def preview(self) -> Preview | None:
         preview = self.passing.get("preview")
         return preview if isinstance(preview, Preview) else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until a running job is done, by its own progress."""
+        return self.progress.seconds_left if self.progress else None
 
     @property
     def seconds_under_way(self) -> float | None:
