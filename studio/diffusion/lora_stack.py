@@ -14,7 +14,7 @@ import torch
 from studio.adapters.lora import LoraLayer, LoraNetwork, Targets, lora_targets, read_lora
 from studio.adapters.patches import Patch, WeightPatches, stack_digest
 from studio.core.conditions import BlockWeights
-from studio.core.errors import EaselError
+from studio.core.errors import at
 from studio.core.geometry import Extent
 from studio.diffusion.conditions import Condition, UnetCall
 from studio.diffusion.plan import DenoisePass
@@ -171,11 +171,8 @@ def _read(lease: Lease, planned: PlannedLora, targets: _Targets) -> LoraNetwork:
     def read(file: Any) -> LoraNetwork:
         return read_lora(file.tensors, targets.all(), planned.model.name, file.metadata)
 
-    try:
+    with at(planned.field):
         network: LoraNetwork = lease.derived(planned.role, f"network {targets.digest}", read, on_device=False)
-    except EaselError as error:
-        error.field = error.field or planned.field
-        raise
     return network
 
 

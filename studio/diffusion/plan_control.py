@@ -10,7 +10,7 @@ from studio.core.annotators import control_of
 from studio.core.base import BlobId
 from studio.core.conditions import ControlInput, ImagePrompt, StackEntry
 from studio.core.control_types import UNION_TASKS, ControlType, union_controls
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import InvalidRequest, invalid_at
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from studio.diffusion.plan_boxes import box_pictures
@@ -112,10 +112,8 @@ def pictures_of_stack(request: GenerateRequest) -> Iterator[tuple[str, BlobId]]:
 def check_pictures(request: GenerateRequest, stored: Callable[[BlobId], object]) -> None:
     """Raises: InvalidRequest: a picture that the stack needs is not stored, with its field."""
     for field, blob in pictures_of_stack(request):
-        try:
+        with invalid_at(field):
             stored(blob)
-        except NotFound as error:
-            raise InvalidRequest(error.problem, error.remedy, field=field) from error
 
 
 def _enabled(entries: Sequence[Entry], name: str) -> Iterator[tuple[Entry, str]]:
@@ -127,10 +125,8 @@ def _model(
 ) -> ModelInfo:
     """The usable model `name` of one of `kinds` that fits the checkpoint."""
     field = f"{field}.model"
-    try:
+    with invalid_at(field):
         info = find(name)
-    except NotFound as error:
-        raise InvalidRequest(error.problem, error.remedy, field=field) from error
     wanted = " or ".join(_WORDS[kind] for kind in kinds)
     if info.kind not in kinds:
         raise InvalidRequest(
