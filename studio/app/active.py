@@ -48,13 +48,16 @@ class ActiveJob:
         return None if self.under_way_since is None else time.monotonic() - self.under_way_since
 
     def newer_than(self, number: int) -> list[Event]:
+        """Events with a higher number, in their order."""
         events = (*self.durable, *self.passing.values())
         return sorted((e for e in events if e.number > number), key=lambda event: event.number)
 
     def keep(self, image: ImageId) -> None:
+        """An image is in the library, whatever becomes of the job."""
         self.view = self.view.model_copy(update={"images": (*self.view.images, image)})
 
     def begin(self) -> None:
+        """The first step is done; further calls change nothing."""
         self.under_way_since = self.under_way_since or time.monotonic()
 
 

@@ -178,6 +178,7 @@ class JobQueue:
             return active.view, self._context(active)
 
     def finish(self, job_id: str, made: Made) -> None:
+        """The runner is done. How long it was under way is remembered for the time left of others."""
         with self._changed:
             active = self._jobs[job_id]
             seconds = (now() - (active.view.started or active.view.created)).total_seconds()
@@ -188,6 +189,7 @@ class JobQueue:
             self._end(active, JobState.FINISHED, finished, images=images, blobs=made.blobs)
 
     def fail(self, job_id: str, failure: Failed) -> None:
+        """The runner gave up the job because of an error."""
         with self._changed:
             self._end(self._jobs[job_id], JobState.FAILED, failure)
 

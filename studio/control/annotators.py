@@ -59,6 +59,7 @@ class Annotators:
 
     @contextmanager
     def borrow(self, refs: tuple[ComponentRef, ...], told: Told | None = None) -> Iterator[Nets]:
+        """The nets on the device, for as long as the block runs; `told` hears what is being loaded."""
         if not refs:
             yield Nets()
             return

@@ -193,7 +193,8 @@ def _check_schedule(sampler: Sampler, schedule: Schedule) -> None:
 
 
 def check_clip_skip(clip_skip: int, layers: int) -> None:
-    """
+    """Make sure that the text encoder has as many layers as are asked for.
+
     Args:
         layers: of the text encoder, from the one that clip skip 1 means to the first.
 

@@ -140,13 +140,7 @@ def refuse_endless(class_name: str, config: Mapping[str, Any]) -> None:
 
 _COUNTS = frozenset(
     {
-        *(
-            "num_hidden_layers",
-            "layers_per_block",
-            "num_res_blocks",
-            "num_encoder_blocks",
-            "num_decoder_blocks",
-        ),
+        *("num_hidden_layers", "layers_per_block", "num_encoder_blocks", "num_decoder_blocks"),
         *("transformer_layers_per_block", "reverse_transformer_layers_per_block", "num_trans_layer", "depth"),
         *("depths", "encoder_layers", "decoder_layers", "num_res_blocks"),
     }

@@ -133,6 +133,7 @@ class ImageIndex:
         return tuple(row["id"] for row in rows)
 
     def path(self, image_id: ImageId) -> str | None:
+        """Relative to the outputs folder; None where there is no such image."""
         row = self._one(f"SELECT path FROM images WHERE id = ? AND {_ALIVE}", image_id)
         return str(row["path"]) if row else None
 
