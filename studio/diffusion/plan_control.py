@@ -127,10 +127,10 @@ def _model(
     field = f"{field}.model"
     with invalid_at(field):
         info = find(name)
-    wanted = " or ".join(_WORDS[kind] for kind in kinds)
+    wanted = " or ".join(kind.with_article for kind in kinds)
     if info.kind not in kinds:
         raise InvalidRequest(
-            f"What is needed here is {wanted}, but {info.name} is {_WORDS[info.kind]}.", field=field
+            f"What is needed here is {wanted}, but {info.name} is {info.kind.with_article}.", field=field
         )
     if not info.usable:
         raise InvalidRequest(f"{info.name} cannot be used: {info.problem}", field=field)
@@ -141,18 +141,3 @@ def _model(
             field=field,
         )
     return info
-
-
-_WORDS = {
-    ModelKind.CHECKPOINT: "a checkpoint",
-    ModelKind.VAE: "a VAE",
-    ModelKind.LORA: "a LoRA",
-    ModelKind.EMBEDDING: "an embedding",
-    ModelKind.HYPERNETWORK: "a hypernetwork",
-    ModelKind.CONTROLNET: "a ControlNet",
-    ModelKind.T2I_ADAPTER: "a T2I-Adapter",
-    ModelKind.IP_ADAPTER: "an IP-Adapter",
-    ModelKind.GLIGEN: "a GLIGEN model",
-    ModelKind.CLIP_VISION: "an image encoder",
-    ModelKind.ANNOTATOR: "a net of a preprocessor",
-}

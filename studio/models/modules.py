@@ -26,8 +26,7 @@ from studio.models.convert_control import (
     ip_adapter_sources,
     t2i_adapter_sources,
 )
-from studio.models.gligen_files import LAYOUT as GLIGEN
-from studio.models.gligen_files import gligen_sources, is_graft
+from studio.models.gligen_files import GLIGEN, gligen_sources, is_graft
 
 if TYPE_CHECKING:
     import torch
