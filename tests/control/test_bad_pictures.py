@@ -135,7 +135,7 @@ def test_a_missing_net_is_named_with_its_source(empty_house: Annotators):
     assert caught.value.field == "model"
 
 
-@pytest.mark.parametrize(("name", "problem"), [("nowhere", "no net of a preprocessor"), ("dpt", "no such net")])
+@pytest.mark.parametrize(("name", "problem"), [("nowhere", "no net of"), ("dpt", "no such net")])
 def test_a_net_that_does_not_fit_is_told_at_the_option(name: str, problem: str, annotators: Annotators):
     with pytest.raises(InvalidRequest, match=problem) as caught:
         annotators.choose(DepthAnything(model=name))

@@ -22,14 +22,13 @@ from ui.components.tiles import (
 from ui.links import EXPORT_URL
 from ui.problems import Updates
 from ui.tabs.generate import GenerateTab
-from ui.wiring import Wiring, editor_html, live_html, script
+from ui.wiring import LAST_COUNTS, Wiring, editor_html, live_html, place_among, script
 from ui.words import counted, esc
 
 PAGE_SIZE = 60
 _MOST_AT_ONCE = 500
 ALL_MODELS = "All models"
 
-_LAST_COUNTS = {"trigger_mode": "always_last"}
 """Of several quick events the last is heard, but with what the first one brought. So nothing may come with an
 event: these scripts tell how things are when its turn has come."""
 
@@ -142,10 +141,10 @@ class LibraryTab:
             self.until.change,
             self.favourites.input,
         ]
-        wiring.on(searches, self._searched, filters, wall, trigger_mode="always_last")
+        wiring.on(searches, self._searched, filters, wall, **LAST_COUNTS)
         wiring.poll([tab.select], self._shown, filters, wall)
         wiring.act(self.wall, "more", self._more, filters, wall)
-        wiring.act(self.wall, "open", self._open, [self.opened], [self.details], js=_OPENED, **_LAST_COUNTS)
+        wiring.act(self.wall, "open", self._open, [self.opened], [self.details], js=_OPENED, **LAST_COUNTS)
         for part in (self.wall, self.details):
             wiring.act(part, "favourite", self._favourite, filters, [*wall, self.details])
         wiring.act(self.details, "close", lambda: {self.details: details_html(None)}, None, [self.details])
@@ -162,15 +161,14 @@ class LibraryTab:
 
     def _wire_marking(self, wiring: Wiring) -> None:
         bulk = [self.bulk, self.bulk_words, self.marked]
-        wiring.act(self.wall, "marked", self._mark, [self.marked], bulk, js=_MARKS, **_LAST_COUNTS)
+        wiring.act(self.wall, "marked", self._mark, [self.marked], bulk, js=_MARKS, **LAST_COUNTS)
         export = script("export.js").replace("URL_OF_EXPORT", EXPORT_URL)
         wiring.in_browser([self.export.click], export, None, wiring.banner)
         wiring.in_browser([self.unmark.click], "() => window.easelUnmark()")
 
     def _with_marks(self, inputs: set[Any]) -> str:
         """A script that hands on the values of `inputs` with the marks as they are at this moment."""
-        ids = sorted(component._id for component in inputs)  # the order in which Gradio sends a set
-        index = ids.index(self.marked._id)
+        index = place_among(inputs, self.marked)
         return f"(...values) => values.map((value, at) => (at === {index} ? window.easelMarks() : value))"
 
     def _wire_restoring(self, wiring: Wiring) -> None:

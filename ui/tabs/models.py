@@ -22,7 +22,7 @@ from ui.components.notice import notice_html
 from ui.problems import Updates
 from ui.stack import Stack
 from ui.stream import LivePart, Session, downloads
-from ui.wiring import Wiring, live_html
+from ui.wiring import LAST_COUNTS, Wiring, live_html
 from ui.words import counted
 
 ALL = "All"
@@ -116,7 +116,7 @@ class ModelsTab:
         filters: set[Any] = {self.text, self.kind, self.family}
         chosen = [self._stack.model, self._stack.vae]
         changes = [self.text.change, self.kind.input, self.family.input, tab.select]
-        wiring.on(changes, self._filtered, filters, [self.cards], trigger_mode="always_last")
+        wiring.on(changes, self._filtered, filters, [self.cards], **LAST_COUNTS)
         wiring.poll([self.mark.change], self._listed, filters, [self.cards, *chosen])
         wiring.act(self.cards, "activate", self._activate, filters, [self.cards, self._stack.model])
         wiring.on([self.refresh.click], self._refresh, filters, [self.cards, *chosen, self._notice])
