@@ -20,6 +20,7 @@ from studio.diffusion.conditions import Condition, UnetCall
 from studio.diffusion.plan import DenoisePass
 from studio.diffusion.plan_stack import PlannedLora
 from studio.models.manager import Lease
+from studio.models.tensor_file import TensorFile
 
 PATCHED_ROLES = ("unet", "text_encoder", "text_encoder_2")
 
@@ -168,7 +169,7 @@ class _Part:
 def _read(lease: Lease, planned: PlannedLora, targets: _Targets) -> LoraNetwork:
     """The LoRA fitted to a model of these layers: read once, and kept as long as its file is."""
 
-    def read(file: Any) -> LoraNetwork:
+    def read(file: TensorFile) -> LoraNetwork:
         return read_lora(file.tensors, targets.all(), planned.model.name, file.metadata)
 
     with at(planned.field):

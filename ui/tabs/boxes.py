@@ -12,7 +12,7 @@ from studio.core.protocol import Studio
 from ui.components.box_editor import model_message
 from ui.components.box_words import box_result_html, boxes_line_html
 from ui.form import held_part
-from ui.problems import Updates
+from ui.problems import Updates, Values
 from ui.sizes import photo_extent
 from ui.stack import Stack
 from ui.stream import LivePart, Session, look
@@ -112,7 +112,7 @@ class BoxesTab(BoxesLayout):
         extent = photo_extent(model.native_size if model else 512, int(event.width), int(event.height))
         return self._generate.form.sized(extent)
 
-    def _submit(self, values: dict[Any, Any]) -> Updates:
+    def _submit(self, values: Values) -> Updates:
         updates = self._generate.submit(values)
         return {**updates, self.result: self._result(Session.read(updates[self._session]))}
 

@@ -19,7 +19,7 @@ from ui.components.notice import deleted_html
 from ui.components.stage import stage_html
 from ui.components.tokens import tokens_html
 from ui.form import Form
-from ui.problems import Problem, Updates, problems_html
+from ui.problems import Problem, Updates, Values, problems_html
 from ui.sizes import SHAPES, extent_for, nearest_extent
 from ui.stack import Stack
 from ui.stream import FAST, LivePart, Session, current_job, focus, look, own_jobs
@@ -150,7 +150,7 @@ class GenerateTab(GenerateLayout):
         index = place_among(inputs, self._stack.held["inpaint"])
         return f"(...values) => window.easelInpaint.submitted(values, {index})"
 
-    def submit(self, values: dict[Any, Any]) -> Updates:
+    def submit(self, values: Values) -> Updates:
         """Queue what the form's `values` stand for. Raises: EaselError, pydantic.ValidationError."""
         job = self._studio.submit(self.form.read(values))
         session = Session.read(values[self._session]).with_job(job.id)

@@ -24,7 +24,7 @@ from ui.components import mask_example
 from ui.components.before_after import before_after_html
 from ui.components.masked import channels_html, masked_html, size_html
 from ui.form import held_part
-from ui.problems import Updates, problems_of
+from ui.problems import Updates, Values, problems_of
 from ui.sizes import photo_extent
 from ui.stack import Stack
 from ui.stream import LivePart, Session, look, own_jobs
@@ -197,7 +197,7 @@ class InpaintTab(InpaintLayout):
 
     # ------------------------------------------------------------------ painting
 
-    def _submit(self, values: dict[Any, Any]) -> Updates:
+    def _submit(self, values: Values) -> Updates:
         mirrored = {self._form[path]: values[mirror] for path, mirror in self.mirrors.items()}
         given = {**values, **mirrored}
         if not given[self._generate.source]:
@@ -211,7 +211,7 @@ class InpaintTab(InpaintLayout):
         updates = self._generate.submit(given)
         return {**updates, self.result: self._result(Session.read(updates[self._session]))}
 
-    def _paint_object(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _paint_object(self, values: Values, event: gr.EventData) -> Updates:
         """Paint one of several objects; all but the first go into the result of the job `event.after`."""
         photo = self._generate.source
         given = {**values, self._held: event.inpaint, self.prompt: event.phrase}

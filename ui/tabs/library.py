@@ -20,7 +20,7 @@ from ui.components.tiles import (
     wall_tiles,
 )
 from ui.links import EXPORT_URL
-from ui.problems import Updates
+from ui.problems import Updates, Values
 from ui.tabs.generate import GenerateTab
 from ui.wiring import LAST_COUNTS, Wiring, editor_html, live_html, place_among, script
 from ui.words import counted, esc
@@ -190,7 +190,7 @@ class LibraryTab:
 
     # ------------------------------------------------------------------ the wall
 
-    def _query(self, values: dict[Any, Any]) -> ImageQuery:
+    def _query(self, values: Values) -> ImageQuery:
         """Raises: pydantic.ValidationError, for a day that is none."""
         model = values[self.model]
         given = {
@@ -220,17 +220,17 @@ class LibraryTab:
     def _counts(self, total: int, loaded: int) -> Updates:
         return {self.count: f"<p>{esc(counted(total, 'image'))}</p>", self.loaded: loaded}
 
-    def _searched(self, values: dict[Any, Any]) -> Updates:
+    def _searched(self, values: Values) -> Updates:
         return self._wall(self._query(values))
 
-    def _more(self, values: dict[Any, Any]) -> Updates:
+    def _more(self, values: Values) -> Updates:
         return self._wall(self._query(values), int(values[self.loaded]))
 
-    def _again(self, values: dict[Any, Any]) -> Updates:
+    def _again(self, values: Values) -> Updates:
         """As many pictures as there were, as they are now."""
         return self._wall(self._query(values), count=max(PAGE_SIZE, int(values[self.loaded])))
 
-    def _shown(self, values: dict[Any, Any]) -> Updates:
+    def _shown(self, values: Values) -> Updates:
         names = sorted({model.name for model in self._studio.models() if model.usable})
         return {**self._again(values), self.model: gr.update(choices=[ALL_MODELS, *names])}
 
@@ -240,7 +240,7 @@ class LibraryTab:
     def _details(self, image: ImageRecord) -> str:
         return details_html(image, {model.id: model.name for model in self._studio.models()})
 
-    def _favourite(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _favourite(self, values: Values, event: gr.EventData) -> Updates:
         image = self._studio.image(event.id)
         changed = self._studio.set_favourite(image.id, not image.favourite)
         wall = self._again(values) if values[self.favourites] else {self.wall: wall_change(changed)}
@@ -256,16 +256,16 @@ class LibraryTab:
             self.bulk_words: f"<p>{esc(counted(len(ids), 'image'))} selected</p>",
         }
 
-    def _delete_one(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _delete_one(self, values: Values, event: gr.EventData) -> Updates:
         return self._deleted(values, [event.id])
 
-    def _delete_many(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _delete_many(self, values: Values, event: gr.EventData) -> Updates:
         return self._deleted(values, event.ids)
 
-    def _delete_marked(self, values: dict[Any, Any]) -> Updates:
+    def _delete_marked(self, values: Values) -> Updates:
         return self._deleted(values, _ids(values[self.marked]))
 
-    def _deleted(self, values: dict[Any, Any], image_ids: list[str]) -> Updates:
+    def _deleted(self, values: Values, image_ids: list[str]) -> Updates:
         token = self._studio.delete_images(image_ids)
         query = self._query(values)
         total = self._studio.images(query.model_copy(update={"limit": 1})).total
@@ -278,7 +278,7 @@ class LibraryTab:
             self.bulk: gr.update(visible=False),
         }
 
-    def _undo(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _undo(self, values: Values, event: gr.EventData) -> Updates:
         count = len(self._studio.undo_delete(event.token))
         return {
             **self._wall(self._query(values), count=max(PAGE_SIZE, int(values[self.loaded]) + count)),
