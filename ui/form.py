@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, get_args
 
 from gradio.components import Component
@@ -11,9 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from studio.core.base import Record
 from studio.core.conditions import ControlInput, StackEntry
+from studio.core.geometry import Extent
 from studio.core.requests import GenerateRequest, HiresPass, SourceImage, Variation
 
 C = TypeVar("C", bound=Component)
+R = TypeVar("R", bound=Record)
 
 HIRES = "hires"
 """Path of the switch that turns the second pass on."""
@@ -115,6 +118,10 @@ class Form:
         }
         return GenerateRequest.model_validate(_nested(given, present))
 
+    def sized(self, extent: Extent) -> dict[Component, int]:
+        """The values by which a picture of this extent is asked for."""
+        return {self["width"]: extent.width, self["height"]: extent.height}
+
     def show(self, request: GenerateRequest) -> dict[Component, Any]:
         """The values that make the page stand for `request`."""
         values = {path: _value_at(request, path) for path in self._components if path != HIRES}
@@ -151,6 +158,13 @@ def part_text(request: GenerateRequest, path: str) -> str:
     """A part of a request as the text that its component holds."""
     part: Record | None = getattr(request, path)
     return json.dumps(part.model_dump(mode="json", exclude_defaults=True)) if part else ""
+
+
+def held_part(record: type[R], text: str) -> R | None:
+    """What such a component holds; None where it is empty or not yet right."""
+    with suppress(ValidationError):
+        return record.model_validate_json(text) if text else None
+    return None
 
 
 def held_entry(entry: StackEntry) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import gradio as gr
 
@@ -121,7 +120,7 @@ class Networks:
         return self._settings(model.suggests)
 
     def _settings(self, hint: GenerationHint) -> Updates:
-        updates: dict[Any, Any] = {}
+        updates: Updates = {}
         if hint.sampler:
             choices = [str(schedule) for schedule in schedules_for(hint.sampler)]
             schedule = str(hint.schedule or Schedule.AUTOMATIC)

@@ -13,7 +13,10 @@ from pydantic import ValidationError
 from studio.core.errors import EaselError
 from ui.words import esc, label_words
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+
+Values = dict[Any, Any]
+"""What a *set* of inputs brings, by component, as the browser sent it."""
 
 Updates = dict[Any, Any]
 """New values (or `gr.update`s) by component."""
@@ -34,7 +37,7 @@ def problems_of(error: Exception) -> tuple[Problem, ...]:
         return (Problem(str(error), error.field or ""),)
     if isinstance(error, ValidationError):
         return tuple(_problem_of(dict(details)) for details in error.errors())
-    log.error("unforeseen error in the page", exc_info=error)
+    _log.error("unforeseen error in the page", exc_info=error)
     return (Problem("Something went wrong inside Easel. Try again; the terminal shows the details."),)
 
 

@@ -18,6 +18,12 @@ from gradio.blocks import Block
 
 from ui.problems import Updates, guarded
 
+LAST_COUNTS: dict[str, Any] = {"trigger_mode": "always_last"}
+"""Of several quick events the last is heard; by default Gradio drops those that come during the first.
+
+Its inputs are read anew then. What the event itself brings is still the first one's: nothing may need that.
+"""
+
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 _ACTIONS = """
@@ -69,6 +75,11 @@ def editor_html(markup: str, behaviours: Sequence[str], *, facts: Any = None, **
     on_load = f"const FACTS = {json.dumps(facts)};\n" + "\n".join(map(script, behaviours))
     template = markup.translate(_INERT)
     return gr.HTML(html_template=template, js_on_load=on_load, apply_default_css=False, **options)
+
+
+def place_among(inputs: AbstractSet[Block], part: Block) -> int:
+    """At which place Gradio sends the value of `part`, one of a *set* of inputs: they go by their ids."""
+    return sorted(component._id for component in inputs).index(part._id)
 
 
 class Wiring:

@@ -63,6 +63,10 @@ def number_words(value: object, times: float = 1.0) -> str:
     return f"{round(value * times, 4):.10g}"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 image`, `3 images`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 image`, `3 images`, `2 boxes`.
+
+    Args:
+        plural: of `noun`, where it is more than an s.
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

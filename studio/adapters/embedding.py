@@ -28,6 +28,7 @@ class Embedding:
 
     @property
     def count(self) -> int:
+        """Tokens that the word stands for."""
         return len(self.vectors[0])
 
 

@@ -121,6 +121,7 @@ class ImageAttention:
         self._rows = _Rows(rows, unconditional, latent_size)
 
     def turn_off(self) -> None:
+        """Attend to the text alone."""
         self._rows = None
 
     def attend(self, layer: int, query: torch.Tensor) -> torch.Tensor | None:

@@ -50,6 +50,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def error_reply(error: EaselError) -> ErrorReply:
+    """The error as every route answers with it."""
     return ErrorReply(
         error=type(error).__name__,
         message=str(error),

@@ -14,7 +14,7 @@ from studio.core.jobs import JobView
 from studio.core.library import ImageId
 
 
-@dataclass
+@dataclass(eq=False)
 class ActiveJob:
     """A job that waits or runs, or ended since the start: its view, and what is only held in memory."""
 
@@ -38,18 +38,26 @@ class ActiveJob:
         return preview if isinstance(preview, Preview) else None
 
     @property
+    def seconds_left(self) -> float | None:
+        """Until a running job is done, by its own progress."""
+        return self.progress.seconds_left if self.progress else None
+
+    @property
     def seconds_under_way(self) -> float | None:
         """Since the first step."""
         return None if self.under_way_since is None else time.monotonic() - self.under_way_since
 
     def newer_than(self, number: int) -> list[Event]:
+        """Events with a higher number, in their order."""
         events = (*self.durable, *self.passing.values())
         return sorted((e for e in events if e.number > number), key=lambda event: event.number)
 
     def keep(self, image: ImageId) -> None:
+        """An image is in the library, whatever becomes of the job."""
         self.view = self.view.model_copy(update={"images": (*self.view.images, image)})
 
     def begin(self) -> None:
+        """The first step is done; further calls change nothing."""
         self.under_way_since = self.under_way_since or time.monotonic()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studio.core.errors import EaselError, InvalidRequest, NotFound
+from studio.core.errors import at, invalid_at
 from studio.core.models import ModelKind
 from studio.diffusion.plan_boxes import PlannedBoxes
 from studio.models.catalogue import ModelCatalogue
@@ -22,18 +22,13 @@ def find_box_parts(
 
     Raises: InvalidRequest, ModelFileError: a file is gone or broken, or no encoder fits; with the field.
     """
-    field = "boxes.model"
-    try:
+    with at("boxes.model"), invalid_at("boxes.model"):
         graft = part_of(catalogue, boxes.model)
-        if not pictured:
-            return (graft,)
-        field = f"boxes.boxes.{pictured[0]}.image"
+    if not pictured:
+        return (graft,)
+    field = f"boxes.boxes.{pictured[0]}.image"
+    with at(field), invalid_at(field):
         return graft, *picture_parts_of(catalogue, boxes.model, catalogue.models(ModelKind.CLIP_VISION))
-    except NotFound as error:
-        raise InvalidRequest(error.problem, error.remedy, field=field) from error
-    except EaselError as error:
-        error.field = error.field or field
-        raise
 
 
 def check_box_parts(boxes: PlannedBoxes | None, catalogue: ModelCatalogue) -> None:

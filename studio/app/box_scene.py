@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from studio.app.box_models import find_box_parts
-from studio.app.stack_pictures import ReadBlob
+from studio.app.masks import ReadPicture
 from studio.core.boxes import BoxInput
-from studio.core.errors import EaselError
+from studio.core.errors import at
 from studio.core.geometry import Box, Extent
 from studio.diffusion.boxes import BoxScene, FramedBox, framed_box
 from studio.diffusion.fitting import extent_of
@@ -38,7 +38,7 @@ class ReadBoxes:
 def read_boxes(
     planned: GeneratePlan,
     catalogue: ModelCatalogue,
-    read: ReadBlob,
+    read: ReadPicture,
     drawn_on: InpaintScene | Image.Image | None,
 ) -> ReadBoxes:
     """The boxes that the frame shows, with their pictures.
@@ -94,11 +94,8 @@ def _framed(box: Box, planned: GeneratePlan, drawn_on: InpaintScene | Image.Imag
     return framed_box(box, extent_of(drawn_on.photo), frame, mode, drawn_on.region)
 
 
-def _picture(one: BoxInput, number: int, read: ReadBlob) -> tuple[str, Image.Image] | None:
+def _picture(one: BoxInput, number: int, read: ReadPicture) -> tuple[str, Image.Image] | None:
     if one.image is None:
         return None
-    try:
+    with at(f"boxes.boxes.{number}.image"):
         return one.image, read(one.image)
-    except EaselError as error:
-        error.field = error.field or f"boxes.boxes.{number}.image"
-        raise

@@ -21,7 +21,7 @@ from studio.app.preprocessing import Preprocessing
 from studio.app.stack_pictures import read_stack, side_in_frame
 from studio.core.base import BlobId, ModelId
 from studio.core.conditions import ControlInput
-from studio.core.errors import EaselError, InvalidRequest, OutOfMemory
+from studio.core.errors import EaselError, InvalidRequest, OutOfMemory, at
 from studio.core.jobs import JobView
 from studio.core.library import ImageId
 from studio.core.models import ModelKind, StudioStatus
@@ -211,11 +211,8 @@ class Engine:
         return (*(ref for ref in checkpoint.modules if ref.role != "vae"), vae, *loras.values())
 
     def _lora(self, planned: PlannedLora) -> ComponentRef:
-        try:
+        with at(planned.field):
             return tensor_file_of(self._catalogue, planned.model)
-        except EaselError as error:
-            error.field = planned.field
-            raise
 
     def _scene(self, planned: GeneratePlan, source: Image.Image | None) -> InpaintScene | None:
         request = planned.request

@@ -27,7 +27,8 @@ class Estimate:
             self.learn(pace.request, pace.seconds)
 
     def learn(self, request: JobRequest, seconds: float) -> None:
-        """
+        """Remember how long a job took.
+
         Args:
             seconds: from the end of the first step to the end of the job.
         """

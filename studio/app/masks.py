@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.base import BlobId
-from studio.core.errors import EaselError, InvalidRequest
+from studio.core.errors import InvalidRequest, invalid_at
 from studio.core.geometry import SAME_SHAPE, place
 from studio.core.inpaint import Inpaint, InpaintArea
 from studio.core.requests import GenerateRequest, SourceImage
@@ -36,22 +36,17 @@ def check_mask(request: GenerateRequest, read: ReadPicture, read_mask: ReadPictu
     inpaint, source = request.inpaint, request.source
     if inpaint is None or source is None:
         return
-    photo = _read(source.image, read, "source.image")
+    with invalid_at("source.image"):
+        photo = read(source.image)
     mask = None
     if inpaint.mask is not None:
-        mask = _read(inpaint.mask, read_mask, "inpaint.mask")
+        with invalid_at("inpaint.mask"):
+            mask = read_mask(inpaint.mask)
         _check_shape(mask, photo)
     scene = make_scene(photo, mask, inpaint, request.extent, source.resize_mode)
     if mask is not None and scene.mask.getbbox() is None:
         raise _why_empty(inpaint, partial(_paints, mask, photo, inpaint))
     _check_shown(scene, inpaint, source)
-
-
-def _read(blob: BlobId, read: ReadPicture, field: str) -> Image.Image:
-    try:
-        return read(blob)
-    except EaselError as error:
-        raise InvalidRequest(error.problem, error.remedy, field=field) from error
 
 
 def check_canvas(request: GenerateRequest, read: ReadPicture, max_pixels: int) -> None:

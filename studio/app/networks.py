@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from studio.adapters.embedding import Embedding, read_embedding
 from studio.adapters.hypernetwork import Hypernetwork
-from studio.core.errors import EaselError, InvalidRequest
+from studio.core.errors import InvalidRequest, at
 from studio.diffusion.plan_networks import PlannedEmbedding, PlannedHypernetwork, PlannedWords
 from studio.models.bundled_words import bundled_header, bundled_tensors
 from studio.models.components import Checkpoint, ComponentRef, Shelf, one_a_role
@@ -29,7 +28,7 @@ class FoundEmbedding:
 
     def read(self, lease: Lease) -> Embedding:
         """Raises: CorruptFile: NaN, with the prompt's field."""
-        with _at_field(self.planned.field):
+        with at(self.planned.field):
             file = lease.peek(self.ref.role)
             word, tensors = self.planned.word, file.tensors
             if not word:
@@ -49,7 +48,7 @@ class FoundHypernetwork:
 
     def read(self, lease: Lease) -> tuple[Hypernetwork, float]:
         """With its strength. Raises: CorruptFile: NaN, with the field."""
-        with _at_field(self.planned.field):
+        with at(self.planned.field):
             file = lease.peek(self.ref.role)
             network = Hypernetwork(self.layers, file.tensors, self.planned.model.name)
         return network, self.planned.entry.weight
@@ -92,7 +91,7 @@ def find_networks(
 
 
 def _embedding(shelf: Shelf, planned: PlannedEmbedding) -> FoundEmbedding:
-    with _at_field(planned.field):
+    with at(planned.field):
         ref = tensor_file_of(shelf, planned.model)
         header = read_header(ref.path)
         if planned.word:
@@ -101,7 +100,7 @@ def _embedding(shelf: Shelf, planned: PlannedEmbedding) -> FoundEmbedding:
 
 
 def _hypernetwork(shelf: Shelf, planned: PlannedHypernetwork, checkpoint: Checkpoint) -> FoundHypernetwork:
-    with _at_field(planned.field):
+    with at(planned.field):
         ref = tensor_file_of(shelf, planned.model)
         layers = hypernetwork_layers(read_header(ref.path), planned.model.name)
         _check_widths(layers, planned, checkpoint)
@@ -131,13 +130,3 @@ def _note(found: FoundEmbedding, widths: tuple[int, ...]) -> str:
         f"The vectors of the textual inversion {found.planned.title} are {has} wide, but this model "
         f"needs {needs}: its name is read as plain text."
     )
-
-
-@contextmanager
-def _at_field(field: str) -> Iterator[None]:
-    """Say at which field of the request an error belongs."""
-    try:
-        yield
-    except EaselError as error:
-        error.field = field
-        raise

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from PIL import Image
 
+from studio.app.masks import ReadPicture
 from studio.control.annotators import AnnotatorShelf, check_models
 from studio.control.picture import is_empty, read_rgb
 from studio.control.preprocess import ANY_PICTURE, EMPTY_CANVAS
 from studio.core.base import BlobId
-from studio.core.errors import ImageError, InvalidRequest, NotFound, below
+from studio.core.errors import InvalidRequest, below, invalid_at
 from studio.core.preprocess import Preprocessor
 from studio.core.requests import GenerateRequest, PreprocessRequest
-
-ReadPicture = Callable[[BlobId], Image.Image]
-"""A stored picture. Raises: NotFound, ImageError."""
 
 
 def check_preprocess(request: PreprocessRequest, read: ReadPicture, shelf: AnnotatorShelf) -> None:
@@ -49,10 +47,8 @@ def check_map_pictures(image: BlobId, preprocessor: Preprocessor, read: ReadPict
 
 
 def _read(blob: BlobId, field: str, read: ReadPicture) -> Image.Image:
-    try:
+    with invalid_at(field):
         return read(blob)
-    except (NotFound, ImageError) as error:
-        raise InvalidRequest(error.problem, error.remedy, field=field) from error
 
 
 def _check_nets(preprocessor: Preprocessor, shelf: AnnotatorShelf) -> None:

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal
 
 from studio.app.active import ActiveJob, JobContext, Made
 from studio.app.estimate import Estimate
+from studio.app.lanes import Lane, Lanes, lane_of
 from studio.core.base import BlobId
 from studio.core.errors import DiskFull, InvalidRequest, NotFound, QueueFull
 from studio.core.events import (
@@ -29,11 +29,9 @@ from studio.core.events import (
 )
 from studio.core.jobs import JobState, JobView
 from studio.core.library import ImageId
-from studio.core.requests import InstallRequest, JobRequest
+from studio.core.requests import JobRequest
 from studio.core.settings import Settings
 from studio.storage.jobs import JobStore, now
-
-Lane = Literal["gpu", "io"]
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +68,7 @@ class JobQueue:
         self._limit = settings.max_queue
         self._changed = threading.Condition(threading.RLock())
         self._jobs: dict[str, ActiveJob] = {}
-        self._waiting: dict[Lane, list[str]] = {"gpu": [], "io": []}
-        self._running: dict[Lane, str | None] = {"gpu": None, "io": None}
+        self._lanes = Lanes()
         self._estimate = Estimate(store.paces())
         self._closing = False
         self._killed: list[str] = []
@@ -95,25 +92,22 @@ class JobQueue:
                 self._store.add(view)
             except sqlite3.IntegrityError as error:
                 raise InvalidRequest(f"There is already a job {view.id}.", field="job_id") from error
-            lane = self._waiting[lane_of(request)]
             self._jobs[view.id] = active = ActiveJob(view)
-            lane.append(view.id)
-            self._tell(active, Queued(position=self._position(view.id)))
+            self._lanes.append(active)
+            self._tell(active, Queued(position=self._lanes.position(active)))
             return self.job(view.id)
 
     def job(self, job_id: str) -> JobView:
         with self._changed:
             active = self._jobs.get(job_id)
-            view = active.view if active else self._store.find(job_id)
+            view = self._with_outlook(active) if active else self._store.find(job_id)
         if view is None:
             raise NotFound(f"There is no job {job_id}.")
-        return self._with_outlook(view, active)
+        return view
 
     def jobs(self, limit: int = 50) -> tuple[JobView, ...]:
         with self._changed:
-            running = [job_id for job_id in self._running.values() if job_id]
-            waiting = [job_id for lane in self._waiting.values() for job_id in lane]
-            unfinished = [self.job(job_id) for job_id in (*running, *waiting)]
+            unfinished = [self._with_outlook(job) for job in (*self._lanes.running, *self._lanes.waiting)]
             ended = self._store.ended(limit)
         return (*unfinished, *ended)[:limit]
 
@@ -140,10 +134,8 @@ class JobQueue:
         with self._changed:
             active = self._jobs.get(job_id)
             if active and active.view.state is JobState.QUEUED:
-                lane = lane_of(active.view.request)
-                self._waiting[lane].remove(job_id)
                 self._end(active, JobState.CANCELLED, Cancelled())
-                self._tell_positions(lane)
+                self._tell_positions(lane_of(active.view.request))
             elif active and active.view.state is JobState.RUNNING:
                 active.cancel.set()
             return self.job(job_id)
@@ -169,24 +161,24 @@ class JobQueue:
     def waiting(self) -> int:
         """Jobs that wait in all lanes."""
         with self._changed:
-            return sum(map(len, self._waiting.values()))
+            return len(self._lanes.waiting)
 
     # -- for the workers ----------------------------------------------------------------------------
 
     def take(self, lane: Lane) -> tuple[JobView, JobContext] | None:
         """The next job of a lane, now running. Waits for one; None once the queue is closing."""
         with self._changed:
-            while not self._waiting[lane] and not self._closing:
+            while not self._lanes.waiting_in(lane) and not self._closing:
                 self._changed.wait()
             if self._closing:
                 return None
-            active = self._jobs[self._waiting[lane].pop(0)]
-            self._running[lane] = active.view.id
+            active = self._lanes.start(lane)
             self._change(active, Started(), state=JobState.RUNNING, started=now())
             self._tell_positions(lane)
             return active.view, self._context(active)
 
     def finish(self, job_id: str, made: Made) -> None:
+        """The runner is done. How long it was under way is remembered for the time left of others."""
         with self._changed:
             active = self._jobs[job_id]
             seconds = (now() - (active.view.started or active.view.created)).total_seconds()
@@ -197,6 +189,7 @@ class JobQueue:
             self._end(active, JobState.FINISHED, finished, images=images, blobs=made.blobs)
 
     def fail(self, job_id: str, failure: Failed) -> None:
+        """The runner gave up the job because of an error."""
         with self._changed:
             self._end(self._jobs[job_id], JobState.FAILED, failure)
 
@@ -213,8 +206,8 @@ class JobQueue:
         """Let no worker take another job, and ask the running ones to stop."""
         with self._changed:
             self._closing = True
-            for job_id in filter(None, self._running.values()):
-                self._jobs[job_id].cancel.set()
+            for active in self._lanes.running:
+                active.cancel.set()
             self._changed.notify_all()
 
     def find_again(self) -> None:
@@ -240,7 +233,7 @@ class JobQueue:
                 self._killed.append(view.id)
                 self._interrupt(active, tuple(self._made_by(view.id)))
             else:
-                self._waiting[lane_of(view.request)].append(view.id)
+                self._lanes.append(active)
 
     def _interrupt(self, active: ActiveJob, images: tuple[ImageId, ...]) -> None:
         self._end(active, JobState.INTERRUPTED, _INTERRUPTED, images=images)
@@ -289,9 +282,7 @@ class JobQueue:
         self._changed.notify_all()
 
     def _end(self, active: ActiveJob, state: JobState, event: Event, **fields: object) -> None:
-        lane = lane_of(active.view.request)
-        if self._running[lane] == active.view.id:
-            self._running[lane] = None
+        self._lanes.leave(active)
         active.passing.clear()
         self._change(active, event, state=state, ended=now(), **fields)
 
@@ -300,8 +291,8 @@ class JobQueue:
         return event.model_copy(update={"number": active.last_number})
 
     def _tell_positions(self, lane: Lane) -> None:
-        for job_id in self._waiting[lane]:
-            self._tell(self._jobs[job_id], Queued(position=self._position(job_id)))
+        for active in self._lanes.waiting_in(lane):
+            self._tell(active, Queued(position=self._lanes.position(active)))
 
     def _feed(self, job_id: str) -> ActiveJob:
         with self._changed:
@@ -314,38 +305,14 @@ class JobQueue:
         left = None if deadline is None else deadline - time.monotonic()
         return (left is None or left > 0) and self._changed.wait(left)
 
-    def _position(self, job_id: str) -> int:
-        """Jobs ahead of a waiting one."""
-        lane = lane_of(self._jobs[job_id].view.request)
-        return self._waiting[lane].index(job_id) + (self._running[lane] is not None)
-
-    def _with_outlook(self, view: JobView, active: ActiveJob | None) -> JobView:
+    def _with_outlook(self, active: ActiveJob) -> JobView:
         """The view with what only holds now: position, progress and the time left."""
-        with self._changed:
-            if active is None or view.is_over:
-                return view
-            if view.state is JobState.RUNNING:
-                left = active.progress.seconds_left if active.progress else None
-                return view.model_copy(update={"progress": active.progress, "seconds_left": left})
-            update = {"position": self._position(view.id), "seconds_left": self._seconds_until_done(view)}
-            return view.model_copy(update=update)
-
-    def _seconds_until_done(self, view: JobView) -> float | None:
-        """What the running job still needs, those ahead, and this one; None where one of them is unknown."""
-        lane = lane_of(view.request)
-        queue = self._waiting[lane]
-        ahead = queue[: queue.index(view.id) + 1]
-        estimates = [self._estimate.seconds(self._jobs[job_id].view.request) for job_id in ahead]
-        if running := self._running[lane]:
-            progress = self._jobs[running].progress
-            left = progress.seconds_left if progress else None
-            estimates.append(
-                left if left is not None else self._estimate.seconds(self._jobs[running].view.request)
-            )
-        known = [estimate for estimate in estimates if estimate is not None]
-        return sum(known) if len(known) == len(estimates) else None
-
-
-def lane_of(request: JobRequest) -> Lane:
-    """Downloads do not wait for pictures, nor pictures for downloads."""
-    return "io" if isinstance(request, InstallRequest) else "gpu"
+        view = active.view
+        if view.is_over:
+            return view
+        if view.state is JobState.RUNNING:
+            update = {"progress": active.progress, "seconds_left": active.seconds_left}
+        else:
+            left = self._lanes.seconds_left(active, self._estimate)
+            update = {"position": self._lanes.position(active), "seconds_left": left}
+        return view.model_copy(update=update)

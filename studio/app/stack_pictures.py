@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from studio.app.masks import ReadPicture
 from studio.core.base import BlobId
 from studio.core.conditions import ControlInput
-from studio.core.errors import EaselError, below
+from studio.core.errors import at, below
 from studio.core.geometry import Extent, ResizeMode, place
 from studio.core.models import ModelInfo, ModelKind
 from studio.diffusion.control_stack import PROMPT_MASKS, ControlPictures, PromptPictures
@@ -22,9 +22,6 @@ from studio.diffusion.scene_maps import framed_map, framed_mask, scale_of, where
 from studio.models.catalogue import ModelCatalogue
 from studio.models.components import ComponentRef, one_a_role
 from studio.models.parts import image_encoder_of, part_of
-
-ReadBlob = Callable[[BlobId], Image.Image]
-"""A stored picture. Raises: NotFound, ImageError."""
 
 MakeMap = Callable[[Image.Image, ControlInput], tuple[BlobId, Image.Image]]
 """Runs the preprocessor of a control on its picture: where the map is stored, and the map."""
@@ -71,9 +68,14 @@ def _framed_prompt(prompt: PromptPictures, scene: InpaintScene) -> PromptPicture
 
 
 def read_stack(
-    planned: GeneratePlan, catalogue: ModelCatalogue, read: ReadBlob, read_mask: ReadBlob, make_map: MakeMap
+    planned: GeneratePlan,
+    catalogue: ModelCatalogue,
+    read: ReadPicture,
+    read_mask: ReadPicture,
+    make_map: MakeMap,
 ) -> StackPictures:
-    """
+    """Read the pictures and masks, run the preprocessors, and locate what is to be borrowed.
+
     Args:
         read: gives a stored picture.
         read_mask: gives a stored mask as a grey picture.
@@ -111,21 +113,21 @@ def side_in_frame(
 
 
 def _part(catalogue: ModelCatalogue, unit: PlannedControl | PlannedImagePrompt) -> ComponentRef:
-    with _at(f"{unit.field}.model"):
+    with at(f"{unit.field}.model"):
         return part_of(catalogue, unit.model)
 
 
 def _encoder(catalogue: ModelCatalogue, prompt: PlannedImagePrompt, adapter: ComponentRef) -> ComponentRef:
     known: tuple[ModelInfo, ...] = catalogue.models(ModelKind.CLIP_VISION)
-    with _at(f"{prompt.field}.model"):
+    with at(f"{prompt.field}.model"):
         return image_encoder_of(catalogue, adapter, known)
 
 
 def _control(
-    planned: PlannedControl, read: ReadBlob, make_map: MakeMap, mask: Image.Image | None
+    planned: PlannedControl, read: ReadPicture, make_map: MakeMap, mask: Image.Image | None
 ) -> ControlPictures:
     entry, stored = planned.entry, planned.entry.image
-    with _at(f"{planned.field}.image"):
+    with at(f"{planned.field}.image"):
         picture = read(stored)
     if entry.preprocessor is not None:
         with below(planned.field):
@@ -134,25 +136,15 @@ def _control(
 
 
 def _prompt(
-    planned: PlannedImagePrompt, encoder: ComponentRef, read: ReadBlob, mask: Image.Image | None
+    planned: PlannedImagePrompt, encoder: ComponentRef, read: ReadPicture, mask: Image.Image | None
 ) -> PromptPictures:
     pictures = []
     for i, blob in enumerate(planned.entry.images):
-        with _at(f"{planned.field}.images.{i}"):
+        with at(f"{planned.field}.images.{i}"):
             pictures.append((blob, read(blob)))
     return PromptPictures(planned, encoder.role, tuple(pictures), mask)
 
 
-def _mask(planned: PlannedControl | PlannedImagePrompt, read_mask: ReadBlob) -> Image.Image | None:
-    with _at(f"{planned.field}.mask"):
+def _mask(planned: PlannedControl | PlannedImagePrompt, read_mask: ReadPicture) -> Image.Image | None:
+    with at(f"{planned.field}.mask"):
         return read_mask(planned.entry.mask) if planned.entry.mask else None
-
-
-@contextmanager
-def _at(field: str) -> Iterator[None]:
-    """Errors in the block get this field, where they name none."""
-    try:
-        yield
-    except EaselError as error:
-        error.field = error.field or field
-        raise

@@ -23,7 +23,7 @@ from studio.app.prompt_tags import networks_in
 from studio.app.queue import JobQueue
 from studio.app.worker import Worker
 from studio.core.base import BlobId, ModelId
-from studio.core.errors import EaselError, InvalidRequest, NotFound
+from studio.core.errors import EaselError, InvalidRequest, invalid_at
 from studio.core.events import Event, Preview, Progress
 from studio.core.jobs import JobView
 from studio.core.library import Export, ImageId, ImagePage, ImageQuery, ImageRecord, ImportedSettings
@@ -162,16 +162,12 @@ class LocalStudio:
                 "Install one in the Models tab.",
                 field="model",
             )
-        try:
+        with invalid_at("model"):
             return self._catalogue.find(name)
-        except NotFound as error:
-            raise InvalidRequest(error.problem, error.remedy, field="model") from error
 
     def _check_source(self, blob_id: BlobId) -> None:
-        try:
+        with invalid_at("source.image"):
             self._library.blob(blob_id)
-        except NotFound as error:
-            raise InvalidRequest(error.problem, error.remedy, field="source.image") from error
 
     def job(self, job_id: str) -> JobView:
         return self._queue.job(job_id)

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 
 from studio.app.active import JobContext, Made
-from studio.app.queue import JobQueue, Lane
+from studio.app.lanes import Lane
+from studio.app.queue import JobQueue
 from studio.core.errors import EaselError, JobCancelled
 from studio.core.events import Failed
 from studio.core.jobs import JobView

@@ -16,20 +16,8 @@ SUFFIX = ".safetensors"
 _FORMATS = frozenset(
     (
         *(SUFFIX, ".ckpt", ".pt", ".pth", ".bin", ".json"),
-        *(
-            ".png",
-            ".jpg",
-            ".jpeg",
-            ".webp",
-            ".gif",
-            ".bmp",
-            ".tif",
-            ".tiff",
-            ".avif",
-            ".heic",
-            ".jxl",
-            ".svg",
-        ),
+        *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
+        *(".tif", ".tiff", ".avif", ".heic", ".jxl", ".svg"),
     )
 )
 """Endings that promise a format; any other one (`anna.v2`) is a part of the name."""

@@ -96,6 +96,7 @@ def parse_auth(text: str | None) -> tuple[str, str] | None:
 
 
 def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -11,7 +11,7 @@ from studio.control.nets import Nets
 from studio.control.segmentation import PERSON
 from studio.core.annotator_nets import WEIGHTS, HubWeights, Net
 from studio.core.annotators import facts_of, needs_of
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import InvalidRequest, invalid_at
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.preprocess import Options
 from studio.core.preprocessor_facts import Need
@@ -59,6 +59,7 @@ class Annotators:
 
     @contextmanager
     def borrow(self, refs: tuple[ComponentRef, ...], told: Told | None = None) -> Iterator[Nets]:
+        """The nets on the device, for as long as the block runs; `told` hears what is being loaded."""
         if not refs:
             yield Nets()
             return
@@ -86,10 +87,8 @@ def asked_for(shelf: AnnotatorShelf, need: Need, options: Options) -> ModelInfo 
     name = getattr(options, need.field) if need.field else ""
     if not name:
         return None
-    try:
+    with invalid_at(need.field):
         info = shelf.find(name, ModelKind.ANNOTATOR)
-    except NotFound as error:
-        raise InvalidRequest(error.problem, error.remedy, field=need.field) from error
     if info not in fitting(shelf, need):
         raise InvalidRequest(
             f"{facts_of(options).title} runs {' or '.join(WEIGHTS[net].title for net in need.nets)} and its "

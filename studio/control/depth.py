@@ -37,6 +37,7 @@ _SLOPE = 64.0
 
 
 def depth(picture: Rgb, options: DepthAnything | DepthDpt | DepthMidas | DepthZoe, nets: Nets) -> Grey:
+    """Near is white, by whichever net is borrowed."""
     net = nets.get(Net.DEPTH_ANYTHING, Net.DPT, Net.MIDAS, Net.ZOE)
     # MiDaS' hybrid has no choice of size.
     near = nearness(net, picture, getattr(options, "resolution", 0))
@@ -44,6 +45,7 @@ def depth(picture: Rgb, options: DepthAnything | DepthDpt | DepthMidas | DepthZo
 
 
 def leres(picture: Rgb, options: DepthLeres, nets: Nets) -> Grey:
+    """Near is white (LeReS, Yin et al. 2021), the network's distances turned round."""
     work = for_net(picture, options.resolution)
     height, width = work.shape[:2]
     distances = controlnet_aux("leres.leres.depthmap").estimateleres(

@@ -24,18 +24,21 @@ from studio.models.annotator_files import controlnet_aux
 
 
 def softedge_hed(picture: Rgb, options: SoftEdgeHed, nets: Nets) -> Grey:
+    """How sure a holistically nested net is of an edge (Xie and Tu 2015)."""
     return _detect(
         controlnet_aux().HEDdetector, picture, options.resolution, nets, Net.HED, safe=options.safe
     )
 
 
 def softedge_pidinet(picture: Rgb, options: SoftEdgePidinet, nets: Nets) -> Grey:
+    """The same by pixel differences (Su et al. 2021)."""
     return _detect(
         controlnet_aux().PidiNetDetector, picture, options.resolution, nets, Net.PIDINET, safe=options.safe
     )
 
 
 def softedge_teed(picture: Rgb, options: SoftEdgeTeed, nets: Nets) -> Grey:
+    """The same by a tiny net (Soria et al. 2023), in so many steps of grey as `safe_steps` says."""
     work = for_net(picture, options.resolution)
     detector = controlnet_aux().TEEDdetector(nets.get(Net.TEED).module)
     edges = detector(work, min(work.shape[:2]), safe_steps=options.safe_steps, output_type="np")
@@ -43,16 +46,19 @@ def softedge_teed(picture: Rgb, options: SoftEdgeTeed, nets: Nets) -> Grey:
 
 
 def scribble_hed(picture: Rgb, options: ScribbleHed, nets: Nets) -> Grey:
+    """Thick white strokes along the edges that HED finds."""
     return _detect(controlnet_aux().HEDdetector, picture, options.resolution, nets, Net.HED, scribble=True)
 
 
 def scribble_pidinet(picture: Rgb, options: ScribblePidinet, nets: Nets) -> Grey:
+    """Thick white strokes along the edges that PiDiNet finds."""
     return _detect(
         controlnet_aux().PidiNetDetector, picture, options.resolution, nets, Net.PIDINET, scribble=True
     )
 
 
 def lineart_realistic(picture: Rgb, options: LineArtRealistic, nets: Nets) -> Grey:
+    """White lines, as an artist draws them after a photo (Chan et al. 2022)."""
     net = Net.LINEART_COARSE if options.coarse else Net.LINEART
     return _detect(
         lambda module: controlnet_aux().LineartDetector(module, module),
@@ -64,6 +70,7 @@ def lineart_realistic(picture: Rgb, options: LineArtRealistic, nets: Nets) -> Gr
 
 
 def lineart_anime(picture: Rgb, options: LineArtAnime, nets: Nets) -> Grey:
+    """The clean lines of a drawing or an animated film, in white."""
     return _detect(
         controlnet_aux().LineartAnimeDetector, picture, options.resolution, nets, Net.LINEART_ANIME
     )

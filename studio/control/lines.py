@@ -46,6 +46,7 @@ def lineart_standard(picture: Rgb, options: LineArtStandard, nets: Nets) -> Grey
 
 
 def threshold(picture: Rgb, options: Threshold, nets: Nets) -> Grey:
+    """White where all channels are light."""
     return _black_and_white(picture.min(axis=2) > options.level)
 
 

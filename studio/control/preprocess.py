@@ -80,13 +80,6 @@ class ControlMap:
     """The pose that it shows, as OpenPose's JSON in px of the map; empty where it shows none."""
 
 
-def control_map(
-    image: Image.Image, preprocessor: Preprocessor, annotators: Annotators, told: Told | None = None
-) -> Image.Image:
-    """The map that `preprocessor` makes of `image`; see `make_map`."""
-    return make_map(image, preprocessor, annotators, told=told).image
-
-
 def make_map(
     image: Image.Image,
     preprocessor: Preprocessor,

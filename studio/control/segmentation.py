@@ -29,6 +29,7 @@ _SURE = 0.5
 
 
 def segmentation(picture: Rgb, options: Segmentation, nets: Nets) -> Rgb:
+    """Every pixel in the colour of its class, ADE20K's colours where the net knows its classes."""
     net = nets.get(Net.SEGMENTATION)
     classes = classes_of(net, not_too_narrow(picture), options.resolution)
     return colours_of(net.labels)[classes]

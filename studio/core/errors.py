@@ -11,7 +11,7 @@ EaselError
 │   └── UnknownFile           readable, but no model that Easel knows
 ├── ResourceError             the machine lacks something                       (HTTP 503)
 │   ├── OutOfMemory           GPU or main memory, even in the leanest mode
-│   ├── DiskFull
+│   ├── DiskFull              no space for what has to be kept              (HTTP 507)
 │   ├── QueueFull
 │   └── Offline               a download is needed and the network does not answer
 ├── NumericalError            NaN or infinity in the latents                    (HTTP 500)
@@ -120,6 +120,25 @@ class JobCancelled(EaselError):
 
 class Forbidden(EaselError):
     http_status = 403
+
+
+@contextmanager
+def at(field: str) -> Iterator[None]:
+    """Errors in the block that name no field get this one."""
+    try:
+        yield
+    except EaselError as error:
+        error.field = error.field or field
+        raise
+
+
+@contextmanager
+def invalid_at(field: str) -> Iterator[None]:
+    """What the block does not find, or refuses, makes the request invalid at `field`."""
+    try:
+        yield
+    except (NotFound, InvalidRequest) as error:
+        raise InvalidRequest(error.problem, error.remedy, field=field) from error
 
 
 @contextmanager

@@ -44,6 +44,7 @@ _NOUNS = {
     ModelKind.IP_ADAPTER: "IP-Adapter",
     ModelKind.GLIGEN: "GLIGEN model",
     ModelKind.CLIP_VISION: "image encoder",
+    ModelKind.ANNOTATOR: "net of a preprocessor",
 }
 
 

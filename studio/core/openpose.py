@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import Field
 
 from studio.core.base import Record
-from studio.core.errors import InvalidRequest
 from studio.core.geometry import Extent
 from studio.core.pose import FACE_POINTS, HAND_POINTS, JOINTS, PARTS
 
@@ -66,34 +64,3 @@ def _triples(points: Sequence[Point], canvas: Extent) -> list[float] | None:
             else [0.0, 0.0, 0.0]
         )
     return flat
-
-
-def read_openpose(text: str) -> Pose:
-    """A pose from OpenPose's JSON; coordinates that are all within 1 count as relative.
-
-    Raises: InvalidRequest.
-    """
-    try:
-        content = json.loads(text)
-        content = content[0] if isinstance(content, list) else content
-        canvas = Extent(width=content["canvas_width"], height=content["canvas_height"])
-        people = [_person(person, canvas) for person in content["people"]]
-        return Pose(canvas=canvas, people=tuple(people))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidRequest(
-            f"This is no pose in OpenPose's JSON: {type(error).__name__} at {str(error)[:120]}.",
-            "It needs people with pose_keypoints_2d, canvas_width and canvas_height.",
-        ) from error
-
-
-def _person(content: dict[str, Any], canvas: Extent) -> Person:
-    flat = {part: [float(value) for value in content.get(key) or ()] for key, part in _PARTS.items()}
-    values = [value for numbers in flat.values() for i, value in enumerate(numbers) if i % 3 != 2]
-    relative = max(map(abs, values), default=0) <= 1
-    size = (1, 1) if relative else (canvas.width, canvas.height)
-    return Person(**{part: tuple(_points(numbers, *size)) for part, numbers in flat.items()})
-
-
-def _points(flat: Sequence[float], width: int, height: int) -> list[Point]:
-    triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-    return [(x / width, y / height) if confidence > 0 else None for x, y, confidence in triples]

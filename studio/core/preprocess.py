@@ -297,7 +297,7 @@ class Inpaint(Options):
 
     kind: Literal["inpaint"] = "inpaint"
     mask: BlobId | None = Field(
-        None, description="white where to paint anew; None: where the picture itself is transparent"
+        None, description="white where to paint anew; without one, where the picture itself is transparent"
     )
 
     @property

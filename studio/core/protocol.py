@@ -107,7 +107,7 @@ class Library(Protocol):
         """A zip of the files as they are, metadata included."""
 
     def read_settings(self, data: bytes) -> ImportedSettings:
-        """Settings from an image file of ours, AUTOMATIC1111, ComfyUI, InvokeAI or Fooocus.
+        """Settings from an image file of ours, AUTOMATIC1111, ComfyUI, InvokeAI, Fooocus or NovelAI.
 
         Raises: ImageError, InvalidRequest (no settings inside).
         """

@@ -42,29 +42,15 @@ class Upscaler(StrEnum):
     NEAREST = "Nearest"
 
 
-_SIGMA_SPACED = frozenset(
-    {
-        Sampler.DPMPP_2M,
-        Sampler.DPMPP_SDE,
-        Sampler.DPMPP_2M_SDE,
-        Sampler.EULER,
-        Sampler.LMS,
-        Sampler.HEUN,
-        Sampler.DPM2,
-        Sampler.DPM2_A,
-        Sampler.UNIPC,
-    }
-)
-"""Samplers whose diffusers scheduler takes Karras, exponential and beta sigmas."""
-
-_TIMESTEP_SPACED = frozenset({Sampler.EULER_A, Sampler.DDIM, Sampler.PLMS, Sampler.LCM, Sampler.TCD})
+_TIMESTEP_SPACED = frozenset({Sampler.EULER_A, Sampler.DDIM, Sampler.PLMS})
 
 
 def schedules_for(sampler: Sampler) -> tuple[Schedule, ...]:
     """The schedules that `sampler` can follow; `Automatic` is always the first.
 
     Euler a, DDIM and PLMS only choose among the model's own timesteps (SGM Uniform, Simple);
-    LCM and TCD were distilled for their own spacing and follow no other.
+    LCM and TCD were distilled for their own spacing and follow no other. The diffusers schedulers of all
+    others take Karras, exponential and beta sigmas too.
     """
     if sampler in (Sampler.LCM, Sampler.TCD):
         return (Schedule.AUTOMATIC,)

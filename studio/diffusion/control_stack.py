@@ -7,12 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import starmap
-from typing import Any
 
 import torch
 from PIL import Image
 
-from studio.adapters.ip_adapter import ImageAttention, check_fits, image_tokens
+from studio.adapters.ip_adapter import ImageAttention, ImageTokens, check_fits, image_tokens
 from studio.core.base import BlobId
 from studio.core.conditions import ImagePrompt
 from studio.core.geometry import Extent, ResizeMode
@@ -135,7 +134,7 @@ class ControlStack:
         adapter = self._lease.get(prompt.planned.role)
         return ImagePromptCondition(entry, ImageAttention(adapter, tokens, nothing, entry.weight, mask))
 
-    def _tokens(self, prompt: PromptPictures, blob: str, picture: Image.Image | None) -> Any:
+    def _tokens(self, prompt: PromptPictures, blob: str, picture: Image.Image | None) -> ImageTokens:
         roles = (prompt.planned.role, prompt.encoder_role)
         key = ("image", *(self._lease.digest(role) for role in roles), blob)
         adapter, encoder = (partial(self._lease.get, role) for role in roles)

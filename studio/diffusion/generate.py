@@ -68,14 +68,17 @@ class Observer(Protocol):
         """Raises: JobCancelled."""
 
     def step(self, phase: str, done: int, total: int, image: int) -> None:
-        """
+        """A step of a phase is done.
+
         Args:
             image: index of the batch being made.
         """
 
-    def wants_preview(self) -> bool: ...
+    def wants_preview(self) -> bool:
+        """Whether it is time for one; asked before anything is decoded."""
 
-    def preview(self, jpeg: str, step: int) -> None: ...
+    def preview(self, jpeg: str, step: int) -> None:
+        """What the batch looks like after a step, as a base64 JPEG."""
 
 
 @torch.inference_mode()

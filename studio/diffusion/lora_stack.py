@@ -14,12 +14,13 @@ import torch
 from studio.adapters.lora import LoraLayer, LoraNetwork, Targets, lora_targets, read_lora
 from studio.adapters.patches import Patch, WeightPatches, stack_digest
 from studio.core.conditions import BlockWeights
-from studio.core.errors import EaselError
+from studio.core.errors import at
 from studio.core.geometry import Extent
 from studio.diffusion.conditions import Condition, UnetCall
 from studio.diffusion.plan import DenoisePass
 from studio.diffusion.plan_stack import PlannedLora
 from studio.models.manager import Lease
+from studio.models.tensor_file import TensorFile
 
 PATCHED_ROLES = ("unet", "text_encoder", "text_encoder_2")
 
@@ -168,14 +169,11 @@ class _Part:
 def _read(lease: Lease, planned: PlannedLora, targets: _Targets) -> LoraNetwork:
     """The LoRA fitted to a model of these layers: read once, and kept as long as its file is."""
 
-    def read(file: Any) -> LoraNetwork:
+    def read(file: TensorFile) -> LoraNetwork:
         return read_lora(file.tensors, targets.all(), planned.model.name, file.metadata)
 
-    try:
+    with at(planned.field):
         network: LoraNetwork = lease.derived(planned.role, f"network {targets.digest}", read, on_device=False)
-    except EaselError as error:
-        error.field = error.field or planned.field
-        raise
     return network
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studio.core.errors import InvalidRequest, NotFound, PromptError
+from studio.core.errors import InvalidRequest, PromptError, invalid_at
 from studio.core.geometry import Extent
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import MAX_SIDE, GenerateRequest
@@ -165,10 +165,8 @@ def _same_latents(vae: Family, checkpoint: Family) -> bool:
 
 
 def _find(models: NetworkLookup, name: str, field: str) -> ModelInfo:
-    try:
+    with invalid_at(field):
         info = models.find(name)
-    except NotFound as error:
-        raise InvalidRequest(error.problem, error.remedy, field=field) from error
     if not info.usable:
         raise InvalidRequest(f"{info.name} cannot be used: {info.problem}", field=field)
     return info
@@ -195,7 +193,8 @@ def _check_schedule(sampler: Sampler, schedule: Schedule) -> None:
 
 
 def check_clip_skip(clip_skip: int, layers: int) -> None:
-    """
+    """Make sure that the text encoder has as many layers as are asked for.
+
     Args:
         layers: of the text encoder, from the one that clip skip 1 means to the first.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from studio.core.boxes import Boxes
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import InvalidRequest, invalid_at
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from studio.diffusion.plan_stack import NetworkLookup
@@ -70,10 +70,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _named(name: str, checkpoint: ModelInfo, models: NetworkLookup) -> ModelInfo:
-    try:
+    with invalid_at("boxes.model"):
         info = models.find(name)
-    except NotFound as error:
-        raise InvalidRequest(error.problem, error.remedy, field="boxes.model") from error
     if info.kind is not ModelKind.GLIGEN:
         raise InvalidRequest(
             f"Boxes need a GLIGEN model, but {info.name} is {info.kind.with_article}.",

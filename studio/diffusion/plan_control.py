@@ -10,7 +10,7 @@ from studio.core.annotators import control_of
 from studio.core.base import BlobId
 from studio.core.conditions import ControlInput, ImagePrompt, StackEntry
 from studio.core.control_types import UNION_TASKS, ControlType, union_controls
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import InvalidRequest, invalid_at
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from studio.diffusion.plan_boxes import box_pictures
@@ -112,10 +112,8 @@ def pictures_of_stack(request: GenerateRequest) -> Iterator[tuple[str, BlobId]]:
 def check_pictures(request: GenerateRequest, stored: Callable[[BlobId], object]) -> None:
     """Raises: InvalidRequest: a picture that the stack needs is not stored, with its field."""
     for field, blob in pictures_of_stack(request):
-        try:
+        with invalid_at(field):
             stored(blob)
-        except NotFound as error:
-            raise InvalidRequest(error.problem, error.remedy, field=field) from error
 
 
 def _enabled(entries: Sequence[Entry], name: str) -> Iterator[tuple[Entry, str]]:
@@ -127,14 +125,12 @@ def _model(
 ) -> ModelInfo:
     """The usable model `name` of one of `kinds` that fits the checkpoint."""
     field = f"{field}.model"
-    try:
+    with invalid_at(field):
         info = find(name)
-    except NotFound as error:
-        raise InvalidRequest(error.problem, error.remedy, field=field) from error
-    wanted = " or ".join(_WORDS[kind] for kind in kinds)
+    wanted = " or ".join(kind.with_article for kind in kinds)
     if info.kind not in kinds:
         raise InvalidRequest(
-            f"What is needed here is {wanted}, but {info.name} is {_WORDS[info.kind]}.", field=field
+            f"What is needed here is {wanted}, but {info.name} is {info.kind.with_article}.", field=field
         )
     if not info.usable:
         raise InvalidRequest(f"{info.name} cannot be used: {info.problem}", field=field)
@@ -145,18 +141,3 @@ def _model(
             field=field,
         )
     return info
-
-
-_WORDS = {
-    ModelKind.CHECKPOINT: "a checkpoint",
-    ModelKind.VAE: "a VAE",
-    ModelKind.LORA: "a LoRA",
-    ModelKind.EMBEDDING: "an embedding",
-    ModelKind.HYPERNETWORK: "a hypernetwork",
-    ModelKind.CONTROLNET: "a ControlNet",
-    ModelKind.T2I_ADAPTER: "a T2I-Adapter",
-    ModelKind.IP_ADAPTER: "an IP-Adapter",
-    ModelKind.GLIGEN: "a GLIGEN model",
-    ModelKind.CLIP_VISION: "an image encoder",
-    ModelKind.ANNOTATOR: "a net of a preprocessor",
-}

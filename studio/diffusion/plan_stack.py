@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from studio.core.conditions import HypernetworkInput, LoraInput
-from studio.core.errors import EaselError, InvalidRequest, NotFound, PromptError
+from studio.core.errors import EaselError, InvalidRequest, NotFound, PromptError, invalid_at
 from studio.core.models import Family, ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
 from studio.diffusion.prompt import HypernetworkTag, LoraTag, ParsedPrompt
@@ -101,10 +101,8 @@ class Fitting:
             if not entry.enabled:
                 continue
             field = f"{place}.{i}.model"
-            try:
+            with invalid_at(field):
                 info = self._checked(self.models.find(entry.model))
-            except EaselError as error:
-                raise InvalidRequest(error.problem, error.remedy, field=field) from error
             yield info, field, entry
 
     def tagged(self, tags: Iterable[_Tag]) -> Iterator[tuple[ModelInfo, _Tag]]:

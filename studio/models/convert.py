@@ -30,10 +30,16 @@ class Source:
     def read(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The wanted tensor: a view, but for the transposed one."""
         tensor = tensors[self.name]
-        if self.third is not None and tensor.ndim:
-            rows = tensor.shape[0] // self.of
-            tensor = tensor[self.third * rows : (self.third + 1) * rows]
+        if tensor.ndim:
+            tensor = self.part_of(tensor)
         return tensor.transpose(0, -1).contiguous() if self.transposed else tensor
+
+    def part_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Those rows of the file's tensor that the module wants, as a view; all where nothing is stacked."""
+        if self.third is None:
+            return tensor
+        rows = tensor.shape[0] // self.of
+        return tensor[self.third * rows : (self.third + 1) * rows]
 
 
 def unet_sources(names: Iterable[str]) -> dict[str, Source]:

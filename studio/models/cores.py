@@ -29,6 +29,7 @@ class CpuUse:
 
 
 def read_cpu_use() -> CpuUse:
+    """Seconds that the processor has worked so far, for everybody and for this process."""
     times = psutil.cpu_times()
     waiting = times.idle + getattr(times, "iowait", 0.0)
     own = psutil.Process().cpu_times()

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import EaselError, ModelFileError
 from studio.models.cache import Claim, FileCache
 from studio.models.convert import Source
-from studio.models.gligen_files import LAYOUT as GLIGEN
-from studio.models.gligen_files import numbered_blocks
+from studio.models.gligen_files import GLIGEN, numbered_blocks
 from studio.models.modules import find_sources, shapes_of
 from studio.models.safe import open_weights
 from studio.models.weights import Weights, tensor_bytes

@@ -27,6 +27,7 @@ MAX_JSON_BYTES = 8 * 2**20
 
 
 def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is a diffusers pipeline, as its index says."""
     try:
         return (folder / PIPELINE_INDEX).is_file()
     except OSError:  # it may not be looked at

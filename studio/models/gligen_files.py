@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from studio.models.configs import Config, Shapes
 from studio.models.convert import Source
 
-LAYOUT = "gligen"
+GLIGEN = "gligen"
 PIPELINE_IMAGE_PROJECTION = "image_project"
 """Folder of a GLIGEN pipeline that makes phrases' features of pictures' features."""
 

@@ -102,38 +102,17 @@ def download(
     Raises: Offline, NotFound, Forbidden, DiskFull, CorruptFile (twice the wrong content).
     """
     part = target.with_name(f"{target.name}.part")
+    transfer = _Transfer(repository, file, part, received, check)
     with disk_explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch_all(repository, file, part, received, check)
+        transfer.run()
         if not _is_intact(part, file):
             part.unlink()
-            _fetch_all(repository, file, part, received, check)
+            transfer.run()
         if not _is_intact(part, file):
             part.unlink()
             raise CorruptFile(f"{file.name} of {repository.repo} arrives damaged.", "Try again later.")
         part.replace(target)
-
-
-def _fetch_all(
-    repository: Repository,
-    file: HubFile,
-    part: Path,
-    received: Callable[[int], None],
-    check: Callable[[], None],
-) -> None:
-    fruitless = 0
-    while _size(part) < file.size or not part.exists():
-        before, reason = _size(part), None
-        check()
-        try:
-            _fetch_some(repository, file, part, received, check)
-        except _Cut as cut:
-            reason = cut.reason
-        fruitless = 0 if _size(part) > before else fruitless + 1
-        if fruitless == ATTEMPTS:
-            raise _offline(reason)
-        time.sleep(PAUSE * fruitless)
-    received(_size(part))
 
 
 class _Cut(Exception):
@@ -144,25 +123,45 @@ class _Cut(Exception):
         self.reason = reason
 
 
-def _fetch_some(
-    repository: Repository,
-    file: HubFile,
-    part: Path,
-    received: Callable[[int], None],
-    check: Callable[[], None],
-) -> None:
-    """Append what one connection brings."""
-    start = _size(part)
-    url = f"{_endpoint()}/{repository.repo}/resolve/{repository.commit}/{quote(file.name)}"
-    try:
-        response = _get(url, repository.repo, start)
-    except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
-        raise _Cut(error) from error
-    with response, part.open("ab" if response.status == 206 else "wb") as stream:
-        while block := _read(response):
-            stream.write(block)
-            received(stream.tell())
-            check()
+@dataclass(frozen=True)
+class _Transfer:
+    """One file on its way to `part`."""
+
+    repository: Repository
+    file: HubFile
+    part: Path
+    received: Callable[[int], None]
+    check: Callable[[], None]
+
+    def run(self) -> None:
+        """Connect until all of it is there, or too many attempts in a row brought nothing."""
+        fruitless = 0
+        while _size(self.part) < self.file.size or not self.part.exists():
+            before, reason = _size(self.part), None
+            self.check()
+            try:
+                self._connect()
+            except _Cut as cut:
+                reason = cut.reason
+            fruitless = 0 if _size(self.part) > before else fruitless + 1
+            if fruitless == ATTEMPTS:
+                raise _offline(reason)
+            time.sleep(PAUSE * fruitless)
+        self.received(_size(self.part))
+
+    def _connect(self) -> None:
+        """Append what one connection brings."""
+        start, repo = _size(self.part), self.repository.repo
+        url = f"{_endpoint()}/{repo}/resolve/{self.repository.commit}/{quote(self.file.name)}"
+        try:
+            response = _get(url, repo, start)
+        except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
+            raise _Cut(error) from error
+        with response, self.part.open("ab" if response.status == 206 else "wb") as stream:
+            while block := _read(response):
+                stream.write(block)
+                self.received(stream.tell())
+                self.check()
 
 
 def _read(response: HTTPResponse) -> bytes:

@@ -153,6 +153,7 @@ def _check_widths(
 
 
 def broken(name: str, why: str) -> CorruptFile:
+    """The error of a file whose layers cannot be computed, with the reason."""
     return CorruptFile(
         f"The hypernetwork {name} cannot be used: {why}.", "Download it again, or choose another version."
     )

@@ -26,8 +26,7 @@ from studio.models.convert_control import (
     ip_adapter_sources,
     t2i_adapter_sources,
 )
-from studio.models.gligen_files import LAYOUT as GLIGEN
-from studio.models.gligen_files import gligen_sources, is_graft
+from studio.models.gligen_files import GLIGEN, gligen_sources, is_graft
 
 if TYPE_CHECKING:
     import torch
@@ -140,13 +139,7 @@ def refuse_endless(class_name: str, config: Mapping[str, Any]) -> None:
 
 _COUNTS = frozenset(
     {
-        *(
-            "num_hidden_layers",
-            "layers_per_block",
-            "num_res_blocks",
-            "num_encoder_blocks",
-            "num_decoder_blocks",
-        ),
+        *("num_hidden_layers", "layers_per_block", "num_encoder_blocks", "num_decoder_blocks"),
         *("transformer_layers_per_block", "reverse_transformer_layers_per_block", "num_trans_layer", "depth"),
         *("depths", "encoder_layers", "decoder_layers", "num_res_blocks"),
     }

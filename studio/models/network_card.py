@@ -10,7 +10,6 @@ its header too.
 from __future__ import annotations
 
 import html
-import json
 import math
 import re
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import Any
 
 from studio.core.errors import CorruptFile, EaselError
 from studio.core.models import Family, ModelKind
+from studio.core.texts import json_object
 from studio.models.bundled_words import bundled_words
 from studio.models.configs import Config
 from studio.models.distilled import hint_for
@@ -155,12 +155,9 @@ def _phrases(*texts: object) -> Iterator[str]:
 
 def _frequent_tags(text: str) -> list[str]:
     """The commonest words of the training captions, from `{"10_folder": {"tag": count}}`."""
-    try:
-        folders = json.loads(text) if 0 < len(text) <= _MAX_TAG_TEXT else {}
-    except (ValueError, RecursionError):
-        return []
+    folders = json_object(text) if len(text) <= _MAX_TAG_TEXT else {}
     counts: Counter[str] = Counter()
-    for tags in folders.values() if isinstance(folders, dict) else ():
+    for tags in folders.values():
         if isinstance(tags, dict):
             counts.update({tag: n for tag, n in tags.items() if isinstance(n, int) and 0 < n < 2**32})
     return [tag for tag, _ in counts.most_common(MAX_WORDS)]

@@ -15,8 +15,7 @@ from studio.models.components import ComponentRef, Shelf, fingerprinted
 from studio.models.configs import Config, Shapes
 from studio.models.convert_control import controlnet_sources
 from studio.models.folders import component_class, component_config, is_pipeline, weight_files
-from studio.models.gligen_files import LAYOUT as GLIGEN_LAYOUT
-from studio.models.gligen_files import PIPELINE_IMAGE_PROJECTION, fit_gligen, graft_prefix, is_graft
+from studio.models.gligen_files import GLIGEN, PIPELINE_IMAGE_PROJECTION, fit_gligen, graft_prefix, is_graft
 from studio.models.safe import open_weights, read_header
 
 ROLES: Mapping[ModelKind, str] = {
@@ -147,9 +146,7 @@ def _graft(info: ModelInfo, path: Path) -> ComponentRef:
         config = fit_gligen({name.removeprefix(prefix): tensor.shape for name, tensor in graft.items()})
     size = sum(tensor.size_bytes for tensor in graft.values())
     role = part_role(info)
-    return ComponentRef(
-        role, info.id, info.family, "GligenGraft", path, GLIGEN_LAYOUT, prefix, size, config=config
-    )
+    return ComponentRef(role, info.id, info.family, "GligenGraft", path, GLIGEN, prefix, size, config=config)
 
 
 def _file(info: ModelInfo, path: Path) -> ComponentRef:

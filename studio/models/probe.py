@@ -137,6 +137,7 @@ def _evidence(header: Header, name: str) -> Evidence:
 
 
 def main_dtype(header: Header) -> str:
+    """The number format that most bytes of a file are in, in safetensors' words; empty of an empty file."""
     sizes: dict[str, int] = {}
     for info in header.tensors.values():
         sizes[info.dtype] = sizes.get(info.dtype, 0) + info.size_bytes
@@ -144,6 +145,7 @@ def main_dtype(header: Header) -> str:
 
 
 def native_size(family: Family, prediction_type: PredictionType) -> int:
+    """Side of the pictures that models of a family were trained on, px."""
     if family is Family.SDXL:
         return 1024
     return 768 if (family, prediction_type) == (Family.SD2, PredictionType.V_PREDICTION) else 512

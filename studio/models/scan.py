@@ -2,8 +2,8 @@
 
 The folders of AUTOMATIC1111 and ComfyUI are understood by their names, ComfyUI's `extra_model_paths.yaml` by
 its contents, and diffusers folders wherever they lie. Links that a person made in their own folders are
-followed (the Hub's cache consists of them), each place
-once. No name from outside ever becomes part of a path.
+followed (the Hub's cache consists of them), each place once. No name from outside ever becomes part of a
+path.
 """
 
 from __future__ import annotations
@@ -66,14 +66,8 @@ OWN_FOLDERS: Mapping[ModelKind, str] = {
 _FOREIGN = frozenset(
     {
         *("esrgan", "realesrgan", "swinir", "gfpgan", "codeformer", "ldsr", "dat", "scunet", "karlo", "blip"),
-        *(
-            "deepbooru",
-            "torch_deepdanbooru",
-            "opencv",
-            "insightface",
-            "upscale_models",
-            "latent_upscale_models",
-        ),
+        *("deepbooru", "torch_deepdanbooru", "opencv", "insightface"),
+        *("upscale_models", "latent_upscale_models"),
         *("text_encoders", "text_encoder", "clip", "style_models", "photomaker", "model_patches"),
         *("audio_encoders", "animatediff_models", "configs", "repositories", "extensions", "custom_nodes"),
         *("outputs", "output", "input", "node_modules", "venv", "__pycache__"),
@@ -187,6 +181,7 @@ def _file_name(file: Path) -> str:
 
 
 def is_nameless(stem: str) -> bool:
+    """Whether libraries call every file so: the folder has the name."""
     return stem.split(".", maxsplit=1)[0] in _NAMELESS
 
 

@@ -89,6 +89,7 @@ def unet_family(unet: Evidence) -> Family:
 
 
 def family_of_context(width: int | None) -> Family:
+    """By the width of the text embeddings that cross-attention reads."""
     return _FAMILY_BY_CONTEXT.get(width or 0, Family.UNKNOWN)
 
 

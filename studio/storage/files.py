@@ -47,6 +47,7 @@ class ImageFiles:
         return f"{day.isoformat()}/{max(numbers, default=-1) + 1:05d}-{seed}{suffix}"
 
     def output(self, path: str) -> Path:
+        """Where a file lies, from its path in the index."""
         return self.outputs / path
 
     def found(self) -> Iterator[str]:

@@ -79,7 +79,6 @@ class IndexedFile:
     path: str
     trash: str | None = None
     missing: bool = False
-    favourite: bool = False
 
 
 class ImageIndex:
@@ -134,6 +133,7 @@ class ImageIndex:
         return tuple(row["id"] for row in rows)
 
     def path(self, image_id: ImageId) -> str | None:
+        """Relative to the outputs folder; None where there is no such image."""
         row = self._one(f"SELECT path FROM images WHERE id = ? AND {_ALIVE}", image_id)
         return str(row["path"]) if row else None
 
@@ -211,7 +211,7 @@ class ImageIndex:
         return row
 
     def _files(self, condition: str, *values: object) -> tuple[IndexedFile, ...]:
-        query = f"SELECT id, path, trash, missing, favourite FROM images {condition}"
+        query = f"SELECT id, path, trash, missing FROM images {condition}"
         return tuple(_file(row) for row in self._database.connect().execute(query, values))
 
     def _write(self, statement: str, values: Iterable[Sequence[object]]) -> None:
@@ -246,4 +246,4 @@ def _request(row: sqlite3.Row) -> GenerateRequest:
 
 
 def _file(row: sqlite3.Row) -> IndexedFile:
-    return IndexedFile(row["id"], row["path"], row["trash"], bool(row["missing"]), bool(row["favourite"]))
+    return IndexedFile(row["id"], row["path"], row["trash"], bool(row["missing"]))

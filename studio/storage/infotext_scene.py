@@ -20,7 +20,7 @@ from studio.core.boxes import MAX_BOXES, Boxes, BoxInput
 from studio.core.inpaint import BLUR_A_SIGMA, Inpaint, InpaintArea, MaskedContent
 from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest
-from studio.core.texts import storable
+from studio.core.texts import json_object, storable
 from studio.storage.draft import Draft
 from studio.storage.stack_reading import ResolveModel
 from studio.storage.stack_text import NetworkFact, number
@@ -62,7 +62,7 @@ def take_scene_fields(
     text = fields.pop(GLIGEN, "")
     if not text or "boxes" in draft.values:
         return
-    told = _json_object(text)
+    told = json_object(text)
     boxes, lost = _read_boxes(told.get("boxes"))
     if lost or not boxes:
         if is_own:
@@ -96,14 +96,6 @@ def _box(one: BoxInput) -> dict[str, Any]:
     box = one.box
     told: dict[str, Any] = {"phrase": one.phrase, "box": [box.x0, box.y0, box.x1, box.y1]}
     return told | ({"image": one.image} if one.image else {})
-
-
-def _json_object(text: str) -> Mapping[str, Any]:
-    try:
-        told = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _read_boxes(given: Any) -> tuple[list[BoxInput], list[int]]:

@@ -177,6 +177,7 @@ def _insert_event(connection: sqlite3.Connection, job_id: str, happened: Event) 
 
 
 def now() -> datetime:
+    """With the time zone, as everything stored has it."""
     return datetime.now(timezone.utc)
 
 

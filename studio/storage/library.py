@@ -46,7 +46,7 @@ class Library:
     """Implements `studio.core.protocol.Library`, and `add` for the engine. Safe to call from any thread.
 
     The index is the truth about what is deleted and what is a favourite, the files are the truth about
-    everything else; `reconcile` brings the two together after a crash, `rebuild` after the index was lost.
+    everything else; `reconcile` brings the two together, after a crash or the loss of the index.
 
     Args:
         settings: where things lie, and the largest picture taken in.
@@ -275,15 +275,6 @@ class Library:
         self._recovery.purge_trash(datetime.now().astimezone() - timedelta(days=TRASH_DAYS))
         self._recovery.settle_all()
         return self._recovery.index_orphans()
-
-    def rebuild(self) -> int:
-        """Read the settings in every file anew and index them, as after the index was lost.
-
-        Ids come back from the files; favourites stay where the index still knows them.
-
-        Returns: how many images the library has from files.
-        """
-        return self._recovery.index_all()
 
     def _path(self, image_id: ImageId) -> str:
         path = self._index.path(image_id)

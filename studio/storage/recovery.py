@@ -43,11 +43,6 @@ class Recovery:
         known = {file.path for file in self._index.files()}
         return sum(self._index_file(path) for path in self._files.found() if path not in known)
 
-    def index_all(self) -> int:
-        """Read every file anew and replace what the index says of it. Returns how many were read."""
-        favourites = {file.path: file.favourite for file in self._index.files()}
-        return sum(self._index_file(path, favourites.get(path, False)) for path in self._files.found())
-
     def settle_all(self) -> None:
         """Finish deletions and their undoing; hide the records whose file is gone, until it is back."""
         gone: list[ImageId] = []
@@ -66,7 +61,7 @@ class Recovery:
             self._files.destroy(file)
         self._index.forget(file.id for file in files)
 
-    def _index_file(self, path: str, favourite: bool = False) -> bool:
+    def _index_file(self, path: str) -> bool:
         if self._stop.is_set():
             return False
         record = read_record(self._files.output(path), self._max_pixels)
@@ -77,7 +72,7 @@ class Recovery:
             self._index.forget_path(path)
             if self._index.knows(record.id):  # a copy of a file that the library has
                 record = record.model_copy(update={"id": uuid4().hex})
-            self._index.add(record.model_copy(update={"favourite": favourite}), path)
+            self._index.add(record, path)
         return True
 
 

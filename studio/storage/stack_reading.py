@@ -24,7 +24,7 @@ from studio.core.conditions import (
 from studio.core.inpaint import Inpaint
 from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest
-from studio.core.texts import storable
+from studio.core.texts import json_object, storable
 from studio.storage.draft import Draft
 from studio.storage.infotext_control import take_control_fields
 from studio.storage.stack_text import STACK_KEY, STACK_KINDS, TAG_KINDS, NetworkFact, without_separators
@@ -123,7 +123,7 @@ class StackReading:
 
     def _own(self, prompt: str, text: str) -> str:
         """What `Easel stack` says. Returns: the prompt without its tags."""
-        stack = _json_object(text)
+        stack = json_object(text)
         tags = stack.get("tags", [])
         hashes = [str(digits) for digits in tags] if isinstance(tags, list) else []
         prompt, networks = _last_tags(prompt, len(hashes))
@@ -297,11 +297,3 @@ def _old_hypernetwork(fields: dict[str, str]) -> list[NamedNetwork]:
     weight = fields.pop("Hypernet strength", "1")
     name = re.sub(r"\([0-9a-fA-F]{8}\)$", "", name)
     return [NamedNetwork(name, weight, kind=ModelKind.HYPERNETWORK)] if name and name != "None" else []
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -19,6 +19,9 @@ from studio.app.bench.stack import StackCase, bench_stack
 from studio.app.bench.weights import write_random_checkpoint, write_single_file
 from studio.core.models import Family
 from studio.core.settings import Precision
+from studio.models.cache import FileCache
+from studio.models.components import ComponentRef
+from studio.models.fingerprint import identity
 from tests import tiny
 from tests.adapters import loras
 
@@ -59,13 +62,21 @@ def test_the_bench_of_the_stack_measures_both_sides_with_loras_on(models: Path, 
 
 
 def test_loading_is_timed_at_the_first_look_and_later(models: Path, tmp_path: Path, monkeypatch):
+    looked_at = []
+
+    def counted(ref: ComponentRef, cache: FileCache) -> str:
+        looked_at.append(ref.role)
+        return identity(ref, cache)
+
     monkeypatch.setattr("studio.app.bench.load._new_process", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr("studio.models.components.identity", counted)
     file = write_single_file(models / "tiny", tmp_path / "file" / "single.safetensors")
     case = LoadCase(file, models / "tiny", Precision.FP32, rounds=1)
     rows = {row.figure: row for row in bench_load(case)}
     first, again = rows["load, first look at a file"], rows["load, a file seen before"]
     assert first.diffusers == again.diffusers > 0
-    assert first.ours > again.ours > 0
+    assert first.ours > 0 < again.ours
+    assert sorted(looked_at) == ["text_encoder", "unet", "vae"], "the second load looks at nothing anew"
     assert rows["peak main memory"].ours > file.stat().st_size / 2**20
 
 

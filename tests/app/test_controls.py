@@ -120,9 +120,21 @@ def test_used_controls_are_named_with_their_hash_and_come_back_by_it(studio: Loc
             "image_prompts.0.model",
             "an IP-Adapter, but net is a ControlNet",
         ),
-        ({"controls": [{"model": "net", "image": "f" * 64}]}, "controls.0.image", ""),
-        ({"controls": [{"model": "net", "mask": "f" * 64}]}, "controls.0.mask", ""),
-        ({"image_prompts": [{"model": "ip", "images": ["f" * 64]}]}, "image_prompts.0.images.0", ""),
+        (
+            {"controls": [{"model": "net", "image": "f" * 64}]},
+            "controls.0.image",
+            "There is no picture .* in the store",
+        ),
+        (
+            {"controls": [{"model": "net", "mask": "f" * 64}]},
+            "controls.0.mask",
+            "There is no picture .* in the store",
+        ),
+        (
+            {"image_prompts": [{"model": "ip", "images": ["f" * 64]}]},
+            "image_prompts.0.images.0",
+            "There is no picture .* in the store",
+        ),
     ],
 )
 def test_faults_are_told_at_their_field_before_anything_runs(

@@ -17,7 +17,7 @@ from studio.core.conditions import ControlInput
 from studio.core.errors import EaselError
 from studio.core.events import Failed, Finished
 from studio.core.jobs import JobView
-from studio.core.openpose import POSE_CHUNK, read_openpose
+from studio.core.openpose import POSE_CHUNK
 from studio.core.preprocess import (
     Canny,
     DepthAnything,
@@ -34,6 +34,7 @@ from studio.core.requests import GenerateRequest, PreprocessRequest
 from studio.core.settings import Precision, Settings
 from tests import tiny
 from tests.control import nets
+from tests.poses import read_openpose
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from playwright.sync_api import expect
 
 from studio.control.skeleton import draw_pose
 from studio.core.errors import Offline
-from studio.core.openpose import read_openpose
 from studio.core.requests import PreprocessRequest
 from tests.browser.conftest import ready
 from tests.browser.waiting import answered, asked_by, kept, left_alone, next_frame, until
+from tests.poses import read_openpose
 
 pytestmark = pytest.mark.browser
 

@@ -13,11 +13,9 @@ from PIL import Image
 
 from studio.control.annotators import Annotators, best
 from studio.control.picture import MAX_LONGER_SIDE, MAX_RATIO, not_too_narrow, read_rgb
-from studio.control.preprocess import control_map
 from studio.core.annotator_nets import Net
 from studio.core.errors import CorruptFile, EaselError, InvalidRequest
 from studio.core.models import ModelInfo, ModelKind
-from studio.core.openpose import read_openpose
 from studio.core.preprocess import (
     Canny,
     DepthAnything,
@@ -39,6 +37,7 @@ from studio.models.catalogue import ModelCatalogue
 from studio.models.device import choose_device
 from studio.models.manager import ModelManager
 from tests.control import nets
+from tests.control.maps import control_map
 
 LEFT_DARK = np.repeat(np.linspace(0, 255, 30, dtype=np.uint8)[None], 20, axis=0)
 
@@ -136,7 +135,7 @@ def test_a_missing_net_is_named_with_its_source(empty_house: Annotators):
     assert caught.value.field == "model"
 
 
-@pytest.mark.parametrize(("name", "problem"), [("nowhere", "no annotator"), ("dpt", "no such net")])
+@pytest.mark.parametrize(("name", "problem"), [("nowhere", "no net of"), ("dpt", "no such net")])
 def test_a_net_that_does_not_fit_is_told_at_the_option(name: str, problem: str, annotators: Annotators):
     with pytest.raises(InvalidRequest, match=problem) as caught:
         annotators.choose(DepthAnything(model=name))
@@ -205,14 +204,6 @@ def test_the_digest_tells_nets_and_their_settings_apart(tmp_path: Path):
         name: annotator_of(catalogue, catalogue.find(name)).digest for name in ("first", "copy", "other")
     }
     assert digests["first"] == digests["copy"] != digests["other"]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "[[]]", '{"people": 3, "canvas_width": 9, "canvas_height": 9}', "x" * 9]
-)
-def test_what_is_no_pose_is_a_sentence(text: str):
-    with pytest.raises(InvalidRequest, match="no pose"):
-        read_openpose(text)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,11 @@ from transformers import DepthAnythingForDepthEstimation, DPTImageProcessor
 from studio.control.ade20k import NAMES, colours_of
 from studio.control.annotators import Annotators
 from studio.control.picture import reading_size
-from studio.control.preprocess import control_map
 from studio.control.segmentation import scores_size
 from studio.control.skeleton import draw_pose
 from studio.core.annotator_nets import Net
 from studio.core.geometry import Extent
-from studio.core.openpose import Person, Pose, read_openpose, write_openpose
+from studio.core.openpose import Person, Pose, write_openpose
 from studio.core.pose import FACE_POINTS, HAND_POINTS
 from studio.core.preprocess import (
     Canny,
@@ -41,6 +40,8 @@ from studio.core.preprocess import (
 from studio.models.annotator_files import controlnet_aux
 from studio.models.annotators import annotator_of, load_annotator
 from studio.models.catalogue import ModelCatalogue
+from tests.control.maps import control_map
+from tests.poses import read_openpose
 
 aux = controlnet_aux()
 openpose = controlnet_aux("open_pose")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from studio.control.annotators import Annotators
-from studio.control.preprocess import PREPROCESS, control_map, make_map
+from studio.control.preprocess import PREPROCESS, make_map
 from studio.core.annotator_nets import WEIGHTS, Net
 from studio.core.annotators import CONTROLS, FACTS
 from studio.core.preprocess import (
@@ -27,6 +27,7 @@ from studio.core.preprocess import (
 )
 from studio.models.annotators import CLASSES
 from studio.models.catalogue import ModelCatalogue
+from tests.control.maps import control_map
 
 SMALL = {"resolution": 64}
 """Options that make big nets quick."""

@@ -14,7 +14,7 @@ from studio.control.wholebody import cut_out, person_of, read_simcc, region
 from studio.control.yolox import letterboxed, persons_of
 from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.geometry import Extent
-from studio.core.openpose import Person, read_openpose
+from studio.core.openpose import Person
 from studio.core.pose import FACE_POINTS, HAND_POINTS, JOINTS
 from studio.core.preprocess import PoseDw
 from studio.core.settings import Settings
@@ -22,6 +22,7 @@ from studio.models.catalogue import ModelCatalogue
 from studio.models.device import choose_device
 from studio.models.manager import ModelManager
 from tests.control import nets
+from tests.poses import read_openpose
 
 CANVAS = Extent(width=200, height=100)
 

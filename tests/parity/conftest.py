@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
+from PIL import Image
 
 from tests.conftest import DIFFERENCE
 
@@ -13,3 +15,9 @@ from tests.conftest import DIFFERENCE
 def record(request: pytest.FixtureRequest) -> Callable[[float], None]:
     """Note the largest difference that a test found."""
     return lambda difference: request.node.user_properties.append((DIFFERENCE, difference))
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    gradient = torch.linspace(0, 255, 64 * 80 * 3).reshape(80, 64, 3).to(torch.uint8)
+    return Image.fromarray(gradient.numpy())

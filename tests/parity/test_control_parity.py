@@ -24,8 +24,8 @@ from studio.models.cache import FileCache
 from studio.models.load import load_component
 from studio.models.parts import part_of, part_role
 from tests import tiny
+from tests.parity.equality import IMG2IMG, REQUEST, Record, assert_equal
 from tests.parity.sides import Sides
-from tests.parity.test_parity import IMG2IMG, REQUEST, Record, assert_equal
 
 BLOB = "0" * 64
 SIZE = (REQUEST.width, REQUEST.height)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,9 @@ from studio.diffusion.plan_boxes import PlannedBoxes
 from studio.models.gligen import GligenGraft
 from studio.models.gligen_files import fit_gligen, gligen_sources
 from tests import tiny
-from tests.parity.sides import SEED, Sides
-from tests.parity.test_parity import assert_equal
+from tests.parity.equality import REQUEST, Record, assert_equal
+from tests.parity.sides import Sides
 from tests.tiny_gligen import gated_unet, graft_tensors, make_text_image
-
-Record = Callable[[float], None]
 
 PHRASES = ("a red ball", "blue house on grass")
 BOXES = ((0.1, 0.2, 0.5, 0.7), (0.55, 0.0, 1.0, 0.9))
@@ -97,16 +95,7 @@ def layout_of(share: float, phrases: tuple[str, ...] = PHRASES) -> Boxes:
 
 
 def request_for(sampler: Sampler, **changes: Any) -> GenerateRequest:
-    return GenerateRequest(
-        model="tiny",
-        prompt="a red ball and a blue house",
-        negative_prompt="grass",
-        width=64,
-        height=80,
-        steps=6,
-        seed=SEED,
-        sampler=sampler,
-    ).model_copy(update=changes)
+    return REQUEST.model_copy(update={"sampler": sampler, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from diffusers import AutoPipelineForInpainting
@@ -14,10 +12,8 @@ from studio.core.models import Family
 from studio.core.requests import GenerateRequest, SourceImage
 from studio.core.samplers import Sampler
 from tests import tiny
+from tests.parity.equality import REQUEST, Record, assert_equal
 from tests.parity.sides import SEED, Sides
-from tests.parity.test_parity import assert_equal
-
-Record = Callable[[float], None]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +29,6 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sides]:
 
 
 @pytest.fixture(scope="module")
-def photo() -> Image.Image:
-    gradient = torch.linspace(0, 255, 64 * 80 * 3).reshape(80, 64, 3).to(torch.uint8)
-    return Image.fromarray(gradient.numpy())
-
-
-@pytest.fixture(scope="module")
 def mask() -> Image.Image:
     mask = Image.new("L", (64, 80), 0)
     mask.paste(255, (16, 8, 49, 56))
@@ -46,18 +36,8 @@ def mask() -> Image.Image:
 
 
 def request_for(strength: float, sampler: Sampler) -> GenerateRequest:
-    return GenerateRequest(
-        model="tiny",
-        prompt="a red ball and a blue house",
-        negative_prompt="grass",
-        width=64,
-        height=80,
-        steps=6,
-        seed=SEED,
-        sampler=sampler,
-        source=SourceImage(image="0" * 64, strength=strength),
-        inpaint=Inpaint(mask="1" * 64, blur=0),
-    )
+    source, inpaint = SourceImage(image="0" * 64, strength=strength), Inpaint(mask="1" * 64, blur=0)
+    return REQUEST.model_copy(update={"sampler": sampler, "source": source, "inpaint": inpaint})
 
 
 @pytest.mark.parametrize("strength", [0.7, 1.0])

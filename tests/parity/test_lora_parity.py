@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +15,13 @@ from studio.core.requests import GenerateRequest
 from studio.core.samplers import Sampler
 from tests import tiny
 from tests.adapters import loras
+from tests.parity.equality import Record, assert_equal
 from tests.parity.lora_sides import WholeStudio, theirs
 from tests.parity.sides import SEED, Sides
 
-TOLERANCE = 1e-4
 FAMILIES = {"sd1": Family.SD1, "sd2": Family.SD2, "sdxl": Family.SDXL}
 MAKERS = {"sd1": tiny.make_sd1, "sd2": tiny.make_sd2, "sdxl": tiny.make_sdxl}
 ROLES = ("unet", "text_encoder", "text_encoder_2")
-
-Record = Callable[[float], None]
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +69,6 @@ def request_for(model: str, *entries: LoraInput, **changes: object) -> GenerateR
         "loras": entries,
     }
     return GenerateRequest(**(fields | changes))
-
-
-def assert_equal(
-    latents: torch.Tensor, reference: torch.Tensor, record: Record, without: torch.Tensor | None = None
-) -> None:
-    assert reference.std() > 0.1
-    if without is not None:
-        assert (reference - without).abs().max() > 0.05, "the LoRA does nothing, so equality proves nothing"
-    difference = (latents - reference).abs().max().item()
-    record(difference)
-    assert difference <= TOLERANCE
 
 
 @pytest.mark.parametrize("layout", ["kohya", "peft"])

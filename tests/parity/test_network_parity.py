@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from tests.adapters.networks import (
     write_embedding,
     write_hypernetwork,
 )
+from tests.parity.equality import Record, assert_equal
 from tests.parity.lora_sides import WholeStudio
 from tests.parity.sides import SEED, Sides
 
-TOLERANCE = 1e-4
 FAMILIES = {"sd1": Family.SD1, "sd2": Family.SD2, "sdxl": Family.SDXL}
 MAKERS = {"sd1": tiny.make_sd1, "sd2": tiny.make_sd2, "sdxl": tiny.make_sdxl}
 TEXT_WIDTHS = {"sd1": (32,), "sd2": (64,), "sdxl": (32, 64)}
@@ -42,8 +42,6 @@ REQUEST = GenerateRequest(
     seed=SEED,
     sampler=Sampler.DDIM,
 )
-
-Record = Callable[[float], None]
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +100,6 @@ def ours(
 
 def request_for(model: str, **changes: Any) -> GenerateRequest:
     return REQUEST.model_copy(update={"model": model, **changes})
-
-
-def assert_equal(ours: torch.Tensor, theirs: torch.Tensor, record: Record) -> None:
-    assert ours.shape == theirs.shape
-    assert theirs.std() > 0.1, "the reference is no picture, so equality would prove nothing"
-    difference = (ours - theirs).abs().max().item()
-    record(difference)
-    assert difference <= TOLERANCE
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,27 +9,11 @@ import torch
 from PIL import Image
 
 from studio.core.models import Family
-from studio.core.requests import GenerateRequest, HiresPass, SourceImage
+from studio.core.requests import HiresPass, SourceImage
 from studio.core.samplers import Sampler, Upscaler
 from tests import tiny
+from tests.parity.equality import IMG2IMG, REQUEST, TOLERANCE, Record, assert_equal
 from tests.parity.sides import SCHEDULERS, SEED, Sides
-
-TOLERANCE = 1e-4
-"""Largest difference of any latent, float32."""
-
-REQUEST = GenerateRequest(
-    model="tiny",
-    prompt="a red ball and a blue house",
-    negative_prompt="grass",
-    width=64,
-    height=80,
-    steps=6,
-    seed=SEED,
-    sampler=Sampler.DDIM,
-)
-IMG2IMG = REQUEST.model_copy(update={"source": SourceImage(image="0" * 64, strength=0.7)})
-
-Record = Callable[[float], None]
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +25,6 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sides]:
         "sdxl": Sides(tiny.make_sdxl(folder / "sdxl"), Family.SDXL),
         "sdxl-no-zeros": Sides(tiny.make_sdxl(folder / "no-zeros", force_zeros=False), Family.SDXL),
     }
-
-
-@pytest.fixture(scope="module")
-def photo() -> Image.Image:
-    gradient = torch.linspace(0, 255, 64 * 80 * 3).reshape(80, 64, 3).to(torch.uint8)
-    return Image.fromarray(gradient.numpy())
-
-
-def assert_equal(ours: torch.Tensor, theirs: torch.Tensor, record: Record) -> None:
-    assert ours.shape == theirs.shape
-    assert theirs.std() > 0.1, "the reference is no picture, so equality would prove nothing"
-    difference = (ours - theirs).abs().max().item()
-    record(difference)
-    assert difference <= TOLERANCE
 
 
 @pytest.mark.parametrize("model", ["sd1", "sd2-v", "sdxl"])

@@ -1,5 +1,4 @@
 import random
-import time
 
 import pytest
 
@@ -229,10 +228,9 @@ def test_a_prompt_beyond_our_limit_is_shortened_with_a_warning():
     assert "30000 characters" in settings.warnings[0]
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "text", ["a" * 900_000, 'a: "' * 200_000, "a:,," * 200_000, '"\\' * 400_000, "\n" * 900_000]
 )
 def test_hostile_texts_are_taken_apart_in_linear_time(text):
-    begun = time.perf_counter()
     parse_infotext(text)
-    assert time.perf_counter() - begun < 5

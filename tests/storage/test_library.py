@@ -605,14 +605,6 @@ def test_a_lost_index_is_rebuilt_from_the_files(library, settings, database, add
     assert found(reborn, "ball") == [2, 1, 0]
 
 
-def test_rebuilding_keeps_ids_order_and_favourites(library, add):
-    records = [add(seed=seed) for seed in range(3)]
-    library.set_favourite(records[1].id, True)
-    before = library.images()
-    assert library.rebuild() == 3
-    assert library.images() == before
-
-
 def test_a_file_put_there_by_hand_is_found_at_the_next_start(library, settings, add):
     original = library.image_path(add(seed=5).id)
     (settings.outputs / "mine").mkdir()

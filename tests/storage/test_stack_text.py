@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 
 import pytest
 
@@ -308,11 +307,10 @@ def test_a_damaged_stack_is_read_as_far_as_it_goes(stack):
     assert read(text, *EVERYTHING).request.steps == 20
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("text", ["<lora:" * 100_000, "<lora:a:1>" * 60_000, "<lora:a" + ":" * 500_000 + ">"])
 def test_prompts_full_of_tags_are_read_in_linear_time(text):
-    begun = time.perf_counter()
     settings = read(f"{text}\nSteps: 20, Sampler: Euler, Seed: 1")
-    assert time.perf_counter() - begun < 5
     assert len(settings.warnings) < 100
 
 

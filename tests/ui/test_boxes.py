@@ -10,9 +10,9 @@ from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest
 from tests.fakes import MODELS
 from ui.components.box_editor import PRESETS, box_editor_html, box_facts, model_message
-from ui.components.box_words import box_result_html, boxes_detail, boxes_line_html, held_boxes
+from ui.components.box_words import box_result_html, boxes_detail, boxes_line_html
 from ui.components.tiles import details_html
-from ui.form import part_text
+from ui.form import held_part, part_text
 from ui.stream import JobSight
 from ui.words import label_words
 
@@ -65,9 +65,9 @@ def test_it_is_said_which_models_can_where_none_can():
 
 def test_what_the_form_holds_is_read_and_nonsense_is_nothing():
     boxes = layout("a ball", share=0.5)
-    assert held_boxes(part_text(GenerateRequest(boxes=boxes), "boxes")) == boxes
+    assert held_part(Boxes, part_text(GenerateRequest(boxes=boxes), "boxes")) == boxes
     for text in ("", "{", "[]", json.dumps({"boxes": []})):
-        assert held_boxes(text) is None
+        assert held_part(Boxes, text) is None
 
 
 def test_the_line_counts_the_boxes_and_escapes_their_phrases():

@@ -12,9 +12,9 @@ from ui.components.before_after import before_after_html
 from ui.components.inpaint_options import inpaint_options_html, usual_options
 from ui.components.masked import channels_html, inpaint_words, masked_html, size_html
 from ui.components.tiles import details_html
+from ui.form import held_part
 from ui.sizes import photo_extent
 from ui.stream import Session, look
-from ui.tabs.inpaint import held_inpaint
 
 BLOB = "a" * 64
 
@@ -69,7 +69,7 @@ def test_the_line_says_that_a_mask_is_active_and_is_empty_without():
 
 @pytest.mark.parametrize("text", ["", "nonsense", "{}", '{"mask": "short"}', "[1]"])
 def test_a_text_that_holds_no_inpainting_is_none(text):
-    assert held_inpaint(text) is None
+    assert held_part(Inpaint, text) is None
 
 
 def test_another_shape_offers_the_photos_own():

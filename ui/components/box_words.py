@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
-
-from pydantic import ValidationError
-
 from studio.core.boxes import Boxes
 from studio.core.jobs import JobState
 from ui.components.buttons import action_button
@@ -27,19 +22,12 @@ _HELP = (
 )
 
 
-def held_boxes(text: str) -> Boxes | None:
-    """What the form's text box holds; None where it is empty or not yet right."""
-    with suppress(ValidationError, ValueError):
-        return Boxes.model_validate(json.loads(text)) if text else None
-    return None
-
-
 def boxes_line_html(boxes: Boxes | None) -> str:
     """The line of the Generate tab; empty where no boxes act."""
     if boxes is None or not boxes.enabled:
         return ""
     return (
-        f'<div class="boxed"><p><b>{counted(len(boxes.boxes), "box").replace("boxs", "boxes")}</b> '
+        f'<div class="boxed"><p><b>{counted(len(boxes.boxes), "box", "boxes")}</b> '
         f"{esc(phrases_words(boxes))}</p>"
         f'<div class="tools">{action_button("edit", "Edit the boxes")}'
         f"{action_button('unbox', 'Take the boxes away')}</div></div>"

@@ -9,6 +9,7 @@ from studio.core.annotators import FACTS
 from studio.core.conditions import ControlMode
 from studio.core.geometry import ResizeMode
 from studio.core.models import ModelInfo
+from ui.components.editors import option_tags
 from ui.components.entries import Draft, Face, entry_card, slider, steps_range
 from ui.components.networks import unfit
 from ui.links import blob_url
@@ -80,10 +81,7 @@ def _edit(draft: Draft) -> str:
 
 def _choice(draft: Draft, name: str, label: str, choices: Mapping[Any, str]) -> str:
     value = str(draft.value(name))
-    options = "".join(
-        f'<option value="{choice}"{" selected" if str(choice) == value else ""}>{esc(words)}</option>'
-        for choice, words in choices.items()
-    )
+    options = option_tags({str(choice): words for choice, words in choices.items()}, value)
     return (
         f'<label class="pick"><span>{esc(label)}</span><select data-field="{name}" data-usual="{esc(value)}">'
         f"{options}</select></label>"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ui.words import esc
 
 LINE = '<p class="editor-line" role="status" aria-live="polite"></p>'
@@ -47,13 +50,18 @@ def slider(name: str, label: str, low: float, high: float, value: float, step: f
 
 def select(name: str, label: str, choices: dict[str, str], *, shown: bool = True) -> str:
     """A list of choices, words by value. Args: shown: whether the label is seen, not only heard."""
-    options = "".join(
-        f'<option value="{esc(value)}">{esc(words)}</option>' for value, words in choices.items()
-    )
     words = f"<span>{esc(label)}</span>" if shown else ""
     return (
-        f'<label class="pick">{words}<select name="{esc(name)}" aria-label="{esc(label)}">{options}</select>'
-        "</label>"
+        f'<label class="pick">{words}<select name="{esc(name)}" aria-label="{esc(label)}">'
+        f"{option_tags(choices)}</select></label>"
+    )
+
+
+def option_tags(choices: Mapping[Any, str], chosen: Any = None) -> str:
+    """What a `<select>` holds, words by value. Args: chosen: the value to begin with, else the first."""
+    return "".join(
+        f'<option value="{esc(value)}"{" selected" if value == chosen else ""}>{esc(words)}</option>'
+        for value, words in choices.items()
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from studio.core.inpaint import Inpaint, InpaintArea, MaskedContent, Outpaint
+from ui.components.editors import option_tags
 from ui.words import esc
 
 BEHAVIOUR = ("inpaint_options.js",)
@@ -48,13 +50,10 @@ def _help(name: str) -> str:
     return esc(Inpaint.model_fields[name].description or "")
 
 
-def _select(name: str, label: str, choices: Any) -> str:
-    options = "".join(
-        f'<option value="{esc(value)}">{esc(words)}</option>' for value, words in choices.items()
-    )
+def _select(name: str, label: str, choices: Mapping[Any, str]) -> str:
     return (
-        f'<div class="option"><label><span>{esc(label)}</span><select data-option="{name}">{options}</select>'
-        "</label></div>"
+        f'<div class="option"><label><span>{esc(label)}</span><select data-option="{name}">'
+        f"{option_tags(choices)}</select></label></div>"
     )
 
 

@@ -15,7 +15,7 @@ from studio.core.annotator_nets import WEIGHTS
 from studio.core.annotators import FACTS
 from studio.core.preprocess import PREPROCESSORS, Options
 from studio.core.preprocessor_facts import Need, PreprocessorFacts
-from ui.components.editors import file_button
+from ui.components.editors import file_button, option_tags
 from ui.words import esc, label_words, size_words
 
 ACTIONS = ("kind",)
@@ -39,7 +39,7 @@ def options_html() -> str:
 
 
 def _group(name: str, members: list[PreprocessorFacts]) -> str:
-    options = "".join(f'<option value="{esc(facts.kind)}">{esc(facts.title)}</option>' for facts in members)
+    options = option_tags({facts.kind: facts.title for facts in members})
     return f'<optgroup label="{esc(name)}">{options}</optgroup>'
 
 
@@ -129,11 +129,7 @@ def _choices(type_: Any) -> tuple[str, ...]:
 
 
 def _choice(name: str, type_: Any, default: Any) -> str:
-    options = "".join(
-        f'<option value="{esc(value)}"{" selected" if value == str(default) else ""}>'
-        f"{esc(label_words(value))}</option>"
-        for value in _choices(type_)
-    )
+    options = option_tags({value: label_words(value) for value in _choices(type_)}, str(default))
     return f'<select name="{name}">{options}</select>'
 
 

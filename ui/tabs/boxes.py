@@ -6,11 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.boxes import Boxes
 from studio.core.models import ModelKind
 from studio.core.protocol import Studio
 from ui.components.box_editor import model_message
-from ui.components.box_words import box_result_html, boxes_line_html, held_boxes
-from ui.problems import Updates
+from ui.components.box_words import box_result_html, boxes_line_html
+from ui.form import held_part
+from ui.problems import Updates, Values
 from ui.sizes import photo_extent
 from ui.stack import Stack
 from ui.stream import LivePart, Session, look
@@ -87,9 +89,7 @@ class BoxesTab(BoxesLayout):
 
     def _wire_line(self, wiring: Wiring) -> None:
         line = self._generate.boxed
-        wiring.poll(
-            [self._held.change], lambda text: {line: boxes_line_html(held_boxes(text))}, [self._held], [line]
-        )
+        wiring.poll([self._held.change], self._boxed_line, [self._held], [line])
         wiring.act(line, "unbox", lambda: {self._held: ""}, None, [self._held])
         wiring.act(line, "edit", lambda: self._opened("boxes"), None, [self._tabs])
 
@@ -103,14 +103,16 @@ class BoxesTab(BoxesLayout):
         checkpoints = self._studio.models(ModelKind.CHECKPOINT)
         return {self.editor: model_message(models, self._stack.chosen(model_id), checkpoints)}
 
+    def _boxed_line(self, text: str) -> Updates:
+        return {self._generate.boxed: boxes_line_html(held_part(Boxes, text))}
+
     def _shaped(self, model_id: str, event: gr.EventData) -> Updates:
         """A photo came beneath the boxes: the picture to be made takes its shape."""
         model = self._stack.chosen(model_id)
         extent = photo_extent(model.native_size if model else 512, int(event.width), int(event.height))
-        form = self._generate.form
-        return {form["width"]: extent.width, form["height"]: extent.height}
+        return self._generate.form.sized(extent)
 
-    def _submit(self, values: dict[Any, Any]) -> Updates:
+    def _submit(self, values: Values) -> Updates:
         updates = self._generate.submit(values)
         return {**updates, self.result: self._result(Session.read(updates[self._session]))}
 

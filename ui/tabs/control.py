@@ -42,7 +42,7 @@ from ui.control_units import (
 from ui.problems import Updates
 from ui.stack import Stack
 from ui.tabs.control_layout import UNTOLD, ControlLayout
-from ui.wiring import ASSETS, Wiring
+from ui.wiring import ASSETS, LAST_COUNTS, Wiring
 
 EXAMPLE = ASSETS / "examples" / "scene.png"
 
@@ -95,9 +95,8 @@ class ControlTab(ControlLayout):
         inputs = [self.kind, self.source, self._stack.model, self.offered, self.model, self.weight]
         outputs = [self.kind, self.picker, self.offered, self.model, self.weight, self.control_type]
         changes = [self._stack.model.change, self.source.change, tab.select]
-        newest: dict[str, Any] = {"js": _KIND, "trigger_mode": "always_last"}
-        wiring.on(changes, self._offer, inputs, outputs, **newest)
-        wiring.act(self.options, "kind", self._offer, inputs, outputs, **newest)
+        wiring.on(changes, self._offer, inputs, outputs, js=_KIND, **LAST_COUNTS)
+        wiring.act(self.options, "kind", self._offer, inputs, outputs, js=_KIND, **LAST_COUNTS)
         chosen = [self.model, self.control_type]
         wiring.act(self.picker, "choose", self._choose_model, None, chosen)
         wiring.poll([tab.select], self._entered, self._size, [self.options, *self.editors.values()])

@@ -11,7 +11,6 @@ import gradio as gr
 from PIL import Image
 
 from studio.core.errors import EaselError
-from studio.core.geometry import Extent
 from studio.core.protocol import Studio, TokenCount
 from studio.core.requests import GenerateRequest
 from studio.core.samplers import Sampler, Schedule, schedules_for
@@ -20,12 +19,12 @@ from ui.components.notice import deleted_html
 from ui.components.stage import stage_html
 from ui.components.tokens import tokens_html
 from ui.form import Form
-from ui.problems import Problem, Updates, problems_html
+from ui.problems import Problem, Updates, Values, problems_html
 from ui.sizes import SHAPES, extent_for, nearest_extent
 from ui.stack import Stack
 from ui.stream import FAST, LivePart, Session, current_job, focus, look, own_jobs
 from ui.tabs.generate_layout import EXAMPLE_PROMPT, GenerateLayout
-from ui.wiring import Wiring
+from ui.wiring import Wiring, place_among
 
 _USED = """(text) => {
   try {
@@ -148,11 +147,10 @@ class GenerateTab(GenerateLayout):
 
     def with_mask(self, inputs: set[Any]) -> str:
         """A script that hands on the values of `inputs` once a mask just painted is stored."""
-        ids = sorted(component._id for component in inputs)  # the order in which Gradio sends a set
-        index = ids.index(self._stack.held["inpaint"]._id)
+        index = place_among(inputs, self._stack.held["inpaint"])
         return f"(...values) => window.easelInpaint.submitted(values, {index})"
 
-    def submit(self, values: dict[Any, Any]) -> Updates:
+    def submit(self, values: Values) -> Updates:
         """Queue what the form's `values` stand for. Raises: EaselError, pydantic.ValidationError."""
         job = self._studio.submit(self.form.read(values))
         session = Session.read(values[self._session]).with_job(job.id)
@@ -251,17 +249,14 @@ class GenerateTab(GenerateLayout):
 
     def _shape(self, model_id: str, event: gr.EventData) -> Updates:
         model = self._stack.chosen(model_id)
-        return self._resized(extent_for(model.native_size if model else 512, SHAPES.get(event.shape, 1.0)))
+        return self.form.sized(extent_for(model.native_size if model else 512, SHAPES.get(event.shape, 1.0)))
 
     def _swap(self, width: float | None, height: float | None) -> Updates:
         return {self.form["width"]: height, self.form["height"]: width}
 
     def _choose_model(self, model_id: str, width: float | None, height: float | None) -> Updates:
         model = self._studio.activate(model_id)
-        return self._resized(nearest_extent(model.native_size, int(width or 1), int(height or 1)))
-
-    def _resized(self, extent: Extent) -> Updates:
-        return {self.form["width"]: extent.width, self.form["height"]: extent.height}
+        return self.form.sized(nearest_extent(model.native_size, int(width or 1), int(height or 1)))
 
     def _sampler(self, sampler: str, schedule: str) -> Updates:
         choices = [str(choice) for choice in schedules_for(Sampler(sampler))]

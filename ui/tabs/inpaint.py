@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
@@ -24,19 +23,14 @@ from studio.core.requests import GenerateRequest
 from ui.components import mask_example
 from ui.components.before_after import before_after_html
 from ui.components.masked import channels_html, masked_html, size_html
-from ui.problems import Updates, problems_of
+from ui.form import held_part
+from ui.problems import Updates, Values, problems_of
 from ui.sizes import photo_extent
 from ui.stack import Stack
 from ui.stream import LivePart, Session, look, own_jobs
 from ui.tabs.generate import GenerateTab
 from ui.tabs.inpaint_layout import InpaintLayout
-from ui.wiring import Wiring
-
-_LAST_COUNTS = {"trigger_mode": "always_last"}
-"""Of several quick events the last is heard; by default Gradio drops those that come during the first.
-
-Its inputs are read anew then. What the event itself brings is still the first one's: nothing may need that.
-"""
+from ui.wiring import LAST_COUNTS, Wiring
 
 _HEAR = "() => window.easelInpaint.hear()"
 _ECHO = """(said) => document.getElementById('inpaint')?.contains(document.activeElement)
@@ -76,7 +70,7 @@ class InpaintTab(InpaintLayout):
         """Args: sources: parts of the page from which a picture is brought here."""
         source = self._generate.source
         heard = [source.change, self._held.change, tab.select, page.load]
-        wiring.in_browser(heard, _HEAR, **_LAST_COUNTS)
+        wiring.in_browser(heard, _HEAR, **LAST_COUNTS)
         self._wire_mirrors(wiring)
         self._wire_photo(wiring)
         for part in sources:
@@ -88,8 +82,8 @@ class InpaintTab(InpaintLayout):
     def _wire_mirrors(self, wiring: Wiring) -> None:
         for path, mirror in self.mirrors.items():
             own: Any = self._form[path]
-            wiring.in_browser([mirror.input], "(said) => said", mirror, own, **_LAST_COUNTS)  # type: ignore[attr-defined]
-            wiring.in_browser([own.change], _ECHO, own, mirror, **_LAST_COUNTS)
+            wiring.in_browser([mirror.input], "(said) => said", mirror, own, **LAST_COUNTS)  # type: ignore[attr-defined]
+            wiring.in_browser([own.change], _ECHO, own, mirror, **LAST_COUNTS)
 
     def _wire_photo(self, wiring: Wiring) -> None:
         model = self._stack.model
@@ -98,7 +92,7 @@ class InpaintTab(InpaintLayout):
         example = [*self.opened, self.prompt, self._generate.prompt, self._form["source.strength"]]
         wiring.act(self.editor, "example", self._example, [model], example)
         framed = [model, self._generate.source, self._held]
-        wiring.act(self.options, "frame", self._fit, framed, self._size, **_LAST_COUNTS)
+        wiring.act(self.options, "frame", self._fit, framed, self._size, **LAST_COUNTS)
         wiring.act(self.size_line, "fit", self._fit, framed, self._size)
 
     def _wire_painting(self, wiring: Wiring) -> None:
@@ -118,7 +112,7 @@ class InpaintTab(InpaintLayout):
     def _wire_lines(self, wiring: Wiring, tab: gr.Tab) -> None:
         line = self._generate.masked
         masked = wiring.turn([self._held.change])
-        wiring.poll(masked, self._masked_line, [self._held], [line], **_LAST_COUNTS)
+        wiring.poll(masked, self._masked_line, [self._held], [line], **LAST_COUNTS)
         wiring.act(line, "unmask", self._unmask, None, [self._held, self._generate.source_part])
         wiring.act(line, "edit", lambda: {self._tabs: gr.update(selected="inpaint")}, None, [self._tabs])
         wiring.poll(
@@ -126,7 +120,7 @@ class InpaintTab(InpaintLayout):
             self._channel_words,
             [self._stack.model],
             [self.channels],
-            **_LAST_COUNTS,
+            **LAST_COUNTS,
         )
         wiring.act(self.channels, "switch", self._switch, None, [self._stack.model])
         sizes: list[Any] = [self._generate.source, self._held, *self._size]
@@ -135,7 +129,7 @@ class InpaintTab(InpaintLayout):
             self._size_words,
             [self._stack.model, *sizes],
             [self.size_line],
-            **_LAST_COUNTS,
+            **LAST_COUNTS,
         )
 
     # ------------------------------------------------------------------ the photo
@@ -176,7 +170,7 @@ class InpaintTab(InpaintLayout):
             self._generate.source: blob_id,
             self._held: "",
             self.options: {"area": area.value, "opened": token_hex(4)},
-            **self._resized(fitting),
+            **self._form.sized(fitting),
             self._tabs: gr.update(selected="inpaint"),
         }
 
@@ -196,17 +190,14 @@ class InpaintTab(InpaintLayout):
             photo.height + sides.top + sides.bottom,
         )
 
-    def _resized(self, extent: Extent) -> Updates:
-        return {self._form["width"]: extent.width, self._form["height"]: extent.height}
-
     def _fit(self, model_id: str, blob_id: str, text: str) -> Updates:
-        inpaint = held_inpaint(text)
+        inpaint = held_part(Inpaint, text)
         sides = inpaint.outpaint if inpaint else Outpaint()
-        return self._resized(self._fitting(blob_id, sides, model_id)) if blob_id else {}
+        return self._form.sized(self._fitting(blob_id, sides, model_id)) if blob_id else {}
 
     # ------------------------------------------------------------------ painting
 
-    def _submit(self, values: dict[Any, Any]) -> Updates:
+    def _submit(self, values: Values) -> Updates:
         mirrored = {self._form[path]: values[mirror] for path, mirror in self.mirrors.items()}
         given = {**values, **mirrored}
         if not given[self._generate.source]:
@@ -220,7 +211,7 @@ class InpaintTab(InpaintLayout):
         updates = self._generate.submit(given)
         return {**updates, self.result: self._result(Session.read(updates[self._session]))}
 
-    def _paint_object(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _paint_object(self, values: Values, event: gr.EventData) -> Updates:
         """Paint one of several objects; all but the first go into the result of the job `event.after`."""
         photo = self._generate.source
         given = {**values, self._held: event.inpaint, self.prompt: event.phrase}
@@ -228,7 +219,7 @@ class InpaintTab(InpaintLayout):
             if event.after:
                 given[photo] = self._stored(self._result_path(event.after))
             if given[photo]:
-                given |= self._resized(self._fitting(given[photo], Outpaint(), values[self._stack.model]))
+                given |= self._form.sized(self._fitting(given[photo], Outpaint(), values[self._stack.model]))
             updates = self._submit(given)
         except (EaselError, ValidationError) as error:
             problem = " ".join(problem.message for problem in problems_of(error))
@@ -274,14 +265,14 @@ class InpaintTab(InpaintLayout):
         return {self._held: "", self._generate.source_part: gr.update(open=True)}
 
     def _masked_line(self, text: str) -> Updates:
-        return {self._generate.masked: masked_html(held_inpaint(text))}
+        return {self._generate.masked: masked_html(held_part(Inpaint, text))}
 
     def _size_words(
         self, model_id: str, blob_id: str, text: str, width: float | None, height: float | None
     ) -> Updates:
         words = ""
         with suppress(EaselError, ValueError):
-            inpaint, made = held_inpaint(text), Extent(width=int(width or 0), height=int(height or 0))
+            inpaint, made = held_part(Inpaint, text), Extent(width=int(width or 0), height=int(height or 0))
             if blob_id:
                 sides = inpaint.outpaint if inpaint else Outpaint()
                 words = size_html(self._photo_size(blob_id), made, self._fitting(blob_id, sides, model_id))
@@ -290,13 +281,6 @@ class InpaintTab(InpaintLayout):
 
 _ORIENTATION, _FIRST_TURNED = 0x0112, 5
 """EXIF's tag for how a camera was held; from 5 on, on its side."""
-
-
-def held_inpaint(text: str) -> Inpaint | None:
-    """What the form's text box holds; None where it is empty or not yet right."""
-    with suppress(ValidationError, ValueError):
-        return Inpaint.model_validate(json.loads(text)) if text else None
-    return None
 
 
 def _is_inpainting(request: Any) -> bool:

@@ -20,16 +20,15 @@ from ui.components.tiles import (
     wall_tiles,
 )
 from ui.links import EXPORT_URL
-from ui.problems import Updates
+from ui.problems import Updates, Values
 from ui.tabs.generate import GenerateTab
-from ui.wiring import Wiring, editor_html, live_html, script
+from ui.wiring import LAST_COUNTS, Wiring, editor_html, live_html, place_among, script
 from ui.words import counted, esc
 
 PAGE_SIZE = 60
 _MOST_AT_ONCE = 500
 ALL_MODELS = "All models"
 
-_LAST_COUNTS = {"trigger_mode": "always_last"}
 """Of several quick events the last is heard, but with what the first one brought. So nothing may come with an
 event: these scripts tell how things are when its turn has come."""
 
@@ -142,10 +141,10 @@ class LibraryTab:
             self.until.change,
             self.favourites.input,
         ]
-        wiring.on(searches, self._searched, filters, wall, trigger_mode="always_last")
+        wiring.on(searches, self._searched, filters, wall, **LAST_COUNTS)
         wiring.poll([tab.select], self._shown, filters, wall)
         wiring.act(self.wall, "more", self._more, filters, wall)
-        wiring.act(self.wall, "open", self._open, [self.opened], [self.details], js=_OPENED, **_LAST_COUNTS)
+        wiring.act(self.wall, "open", self._open, [self.opened], [self.details], js=_OPENED, **LAST_COUNTS)
         for part in (self.wall, self.details):
             wiring.act(part, "favourite", self._favourite, filters, [*wall, self.details])
         wiring.act(self.details, "close", lambda: {self.details: details_html(None)}, None, [self.details])
@@ -162,15 +161,14 @@ class LibraryTab:
 
     def _wire_marking(self, wiring: Wiring) -> None:
         bulk = [self.bulk, self.bulk_words, self.marked]
-        wiring.act(self.wall, "marked", self._mark, [self.marked], bulk, js=_MARKS, **_LAST_COUNTS)
+        wiring.act(self.wall, "marked", self._mark, [self.marked], bulk, js=_MARKS, **LAST_COUNTS)
         export = script("export.js").replace("URL_OF_EXPORT", EXPORT_URL)
         wiring.in_browser([self.export.click], export, None, wiring.banner)
         wiring.in_browser([self.unmark.click], "() => window.easelUnmark()")
 
     def _with_marks(self, inputs: set[Any]) -> str:
         """A script that hands on the values of `inputs` with the marks as they are at this moment."""
-        ids = sorted(component._id for component in inputs)  # the order in which Gradio sends a set
-        index = ids.index(self.marked._id)
+        index = place_among(inputs, self.marked)
         return f"(...values) => values.map((value, at) => (at === {index} ? window.easelMarks() : value))"
 
     def _wire_restoring(self, wiring: Wiring) -> None:
@@ -192,7 +190,7 @@ class LibraryTab:
 
     # ------------------------------------------------------------------ the wall
 
-    def _query(self, values: dict[Any, Any]) -> ImageQuery:
+    def _query(self, values: Values) -> ImageQuery:
         """Raises: pydantic.ValidationError, for a day that is none."""
         model = values[self.model]
         given = {
@@ -222,17 +220,17 @@ class LibraryTab:
     def _counts(self, total: int, loaded: int) -> Updates:
         return {self.count: f"<p>{esc(counted(total, 'image'))}</p>", self.loaded: loaded}
 
-    def _searched(self, values: dict[Any, Any]) -> Updates:
+    def _searched(self, values: Values) -> Updates:
         return self._wall(self._query(values))
 
-    def _more(self, values: dict[Any, Any]) -> Updates:
+    def _more(self, values: Values) -> Updates:
         return self._wall(self._query(values), int(values[self.loaded]))
 
-    def _again(self, values: dict[Any, Any]) -> Updates:
+    def _again(self, values: Values) -> Updates:
         """As many pictures as there were, as they are now."""
         return self._wall(self._query(values), count=max(PAGE_SIZE, int(values[self.loaded])))
 
-    def _shown(self, values: dict[Any, Any]) -> Updates:
+    def _shown(self, values: Values) -> Updates:
         names = sorted({model.name for model in self._studio.models() if model.usable})
         return {**self._again(values), self.model: gr.update(choices=[ALL_MODELS, *names])}
 
@@ -242,7 +240,7 @@ class LibraryTab:
     def _details(self, image: ImageRecord) -> str:
         return details_html(image, {model.id: model.name for model in self._studio.models()})
 
-    def _favourite(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _favourite(self, values: Values, event: gr.EventData) -> Updates:
         image = self._studio.image(event.id)
         changed = self._studio.set_favourite(image.id, not image.favourite)
         wall = self._again(values) if values[self.favourites] else {self.wall: wall_change(changed)}
@@ -258,16 +256,16 @@ class LibraryTab:
             self.bulk_words: f"<p>{esc(counted(len(ids), 'image'))} selected</p>",
         }
 
-    def _delete_one(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _delete_one(self, values: Values, event: gr.EventData) -> Updates:
         return self._deleted(values, [event.id])
 
-    def _delete_many(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _delete_many(self, values: Values, event: gr.EventData) -> Updates:
         return self._deleted(values, event.ids)
 
-    def _delete_marked(self, values: dict[Any, Any]) -> Updates:
+    def _delete_marked(self, values: Values) -> Updates:
         return self._deleted(values, _ids(values[self.marked]))
 
-    def _deleted(self, values: dict[Any, Any], image_ids: list[str]) -> Updates:
+    def _deleted(self, values: Values, image_ids: list[str]) -> Updates:
         token = self._studio.delete_images(image_ids)
         query = self._query(values)
         total = self._studio.images(query.model_copy(update={"limit": 1})).total
@@ -280,7 +278,7 @@ class LibraryTab:
             self.bulk: gr.update(visible=False),
         }
 
-    def _undo(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _undo(self, values: Values, event: gr.EventData) -> Updates:
         count = len(self._studio.undo_delete(event.token))
         return {
             **self._wall(self._query(values), count=max(PAGE_SIZE, int(values[self.loaded]) + count)),

@@ -19,10 +19,10 @@ from ui.components.cards import (
     models_html,
 )
 from ui.components.notice import notice_html
-from ui.problems import Updates
+from ui.problems import Updates, Values
 from ui.stack import Stack
 from ui.stream import LivePart, Session, downloads
-from ui.wiring import Wiring, live_html
+from ui.wiring import LAST_COUNTS, Wiring, live_html
 from ui.words import counted
 
 ALL = "All"
@@ -116,7 +116,7 @@ class ModelsTab:
         filters: set[Any] = {self.text, self.kind, self.family}
         chosen = [self._stack.model, self._stack.vae]
         changes = [self.text.change, self.kind.input, self.family.input, tab.select]
-        wiring.on(changes, self._filtered, filters, [self.cards], trigger_mode="always_last")
+        wiring.on(changes, self._filtered, filters, [self.cards], **LAST_COUNTS)
         wiring.poll([self.mark.change], self._listed, filters, [self.cards, *chosen])
         wiring.act(self.cards, "activate", self._activate, filters, [self.cards, self._stack.model])
         wiring.on([self.refresh.click], self._refresh, filters, [self.cards, *chosen, self._notice])
@@ -143,7 +143,7 @@ class ModelsTab:
 
     # ------------------------------------------------------------------ what is here
 
-    def _filtered(self, values: dict[Any, Any]) -> Updates:
+    def _filtered(self, values: Values) -> Updates:
         words = values[self.text].lower().split()
         models = [
             model
@@ -154,17 +154,17 @@ class ModelsTab:
         ]
         return {self.cards: models_html(models, self._studio.status().active_model)}
 
-    def _listed(self, values: dict[Any, Any]) -> Updates:
+    def _listed(self, values: Values) -> Updates:
         return {**self._filtered(values), **self._stack.choices()}
 
     def _mark(self, _: Session) -> str:
         return repr((self._studio.models(), self._studio.status().active_model))
 
-    def _activate(self, values: dict[Any, Any], event: gr.EventData) -> Updates:
+    def _activate(self, values: Values, event: gr.EventData) -> Updates:
         model = self._studio.activate(event.id)
         return {**self._filtered(values), self._stack.model: model.id}
 
-    def _refresh(self, values: dict[Any, Any]) -> Updates:
+    def _refresh(self, values: Values) -> Updates:
         count = len(self._studio.refresh_models())
         return {**self._listed(values), self._notice: notice_html(f"{counted(count, 'model')} found.")}
 
@@ -207,7 +207,7 @@ class ModelsTab:
         updates = self._stack.dismissed([event.id])
         return {**updates, self.catalogue: self.catalogue_of()}
 
-    def _add_folder(self, values: dict[Any, Any]) -> Updates:
+    def _add_folder(self, values: Values) -> Updates:
         text = values[self.folder].strip()
         if not text:
             raise InvalidRequest("No folder is given.", "Type its full path.", field="path")
@@ -216,7 +216,7 @@ class ModelsTab:
         notice = notice_html(f"{counted(new, 'more model')} found in {text}.")
         return {**self._listed(values), self._notice: notice, self.folder: ""}
 
-    def _import(self, values: dict[Any, Any]) -> Updates:
+    def _import(self, values: Values) -> Updates:
         path = values[self.file]
         if not path:
             return {}

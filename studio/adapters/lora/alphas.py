@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from studio.core.texts import json_object
 
 PEFT_METADATA = "lora_adapter_metadata"
 """Key of the metadata; its value is JSON: `{"unet.r": 8, "unet.lora_alpha": 4, ...}`."""
@@ -20,7 +21,7 @@ class PeftAlphas:
     """
 
     def __init__(self, metadata: Mapping[str, str]) -> None:
-        self._config = _config(metadata.get(PEFT_METADATA, ""))
+        self._config = json_object(metadata.get(PEFT_METADATA, ""))
 
     def of(self, target: str, rank: int) -> float | None:
         """Alpha of the layer `target` (a full name); None where nothing is told: it equals the rank then.
@@ -44,11 +45,3 @@ class PeftAlphas:
 def _ends_in(name: str, pattern: str) -> bool:
     """PEFT reads patterns as expressions; those that diffusers writes are paths."""
     return re.fullmatch(rf"(.*\.)?{re.escape(pattern.lstrip('^').rstrip('$'))}", name) is not None
-
-
-def _config(text: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text) if text else {}
-    except ValueError:
-        return {}
-    return config if isinstance(config, dict) else {}

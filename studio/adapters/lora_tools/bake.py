@@ -94,8 +94,7 @@ class _Patched:
 
     def _add(self, whole: Tensor, piece: _Piece) -> None:
         source = piece.source
-        rows = whole.shape[0] // source.of
-        part = whole if source.third is None else whole[source.third * rows : (source.third + 1) * rows]
+        part = source.part_of(whole)
         for lora in self.loras:
             if piece.target in lora.network.layers:
                 layer = lora.network.layers[piece.target]

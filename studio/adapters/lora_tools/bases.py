@@ -61,6 +61,7 @@ class Part:
     targets: Targets
 
     def source(self, target: str) -> Source:
+        """Where the file has the weight of a target, which is named with its role: `unet.conv_in`."""
         return self.sources[f"{target.split('.', 1)[1]}.weight"]
 
 

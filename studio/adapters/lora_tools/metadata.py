@@ -11,6 +11,7 @@ from studio.adapters.lora.alphas import PEFT_METADATA
 from studio.adapters.lora_tools.bases import Base
 from studio.adapters.lora_tools.factors import Factored
 from studio.core.models import Family, PredictionType
+from studio.core.texts import json_object
 
 _UNTRUE = ("sshs_", "modelspec.hash", "ss_network_", "modelspec.date", PEFT_METADATA)
 """What a copy of a file's metadata no longer means, by how it begins."""
@@ -84,14 +85,6 @@ def _words(texts: Iterable[str]) -> dict[str, Any]:
     """The captions' words of all files; folders of one name in two of them are told apart by a number."""
     folders: dict[str, Any] = {}
     for number, text in enumerate(texts, 1):
-        for folder, tags in _folders(text).items():
+        for folder, tags in json_object(text).items():
             folders[folder if folder not in folders else f"{folder} ({number})"] = tags
     return folders
-
-
-def _folders(text: str) -> dict[str, Any]:
-    try:
-        folders = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return {}
-    return folders if isinstance(folders, dict) else {}

@@ -43,25 +43,11 @@ def cmd_flags(settings: SettingsDep) -> dict[str, Any]:
 
 
 @router.post("/sdapi/v1/refresh-checkpoints", summary="Look for checkpoints again")
-def refresh_checkpoints(studio: StudioDep) -> dict[str, str]:
-    studio.refresh_models()
-    return {}
-
-
 @router.post("/sdapi/v1/refresh-vae", summary="Look for VAEs again")
-def refresh_vae(studio: StudioDep) -> dict[str, str]:
-    studio.refresh_models()
-    return {}
-
-
 @router.post("/sdapi/v1/refresh-loras", summary="Look for LoRAs again")
-def refresh_loras(studio: StudioDep) -> dict[str, str]:
-    studio.refresh_models()
-    return {}
-
-
 @router.post("/sdapi/v1/refresh-embeddings", summary="Look for embeddings again")
-def refresh_embeddings(studio: StudioDep) -> dict[str, str]:
+def refresh(studio: StudioDep) -> dict[str, str]:
+    """Models of all kinds are looked for at once."""
     studio.refresh_models()
     return {}
 

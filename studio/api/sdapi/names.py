@@ -82,6 +82,7 @@ def model_title(model: ModelInfo) -> str:
 
 
 def short_hash(model: ModelInfo) -> str:
+    """The ten digits that A1111 shows in a checkpoint's title; empty while the hash is not known."""
     return model.sha256[:10]
 
 

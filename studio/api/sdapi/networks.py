@@ -11,13 +11,10 @@ from fastapi import APIRouter
 
 from studio.api.dependencies import StudioDep
 from studio.api.sdapi.payloads import EmbeddingRow, EmbeddingsReply, HypernetworkRow, LoraRow
-from studio.core.models import Family, ModelInfo, ModelKind
+from studio.core.models import CONTEXT_WIDTHS, Family, ModelInfo, ModelKind
 from studio.core.protocol import Studio
 
 router = APIRouter(prefix="/sdapi/v1", tags=["sdapi: lists"])
-
-_WIDTHS = {Family.SD1: 768, Family.SD2: 1024, Family.SDXL: 2048}
-"""Of the text embeddings, by family: A1111 tells it as an embedding's `shape`."""
 
 
 @router.get("/loras", summary="List LoRAs")
@@ -60,7 +57,7 @@ def _embedding(model: ModelInfo) -> EmbeddingRow:
         step=model.trained_steps,
         sd_checkpoint=model.base_hash or None,
         sd_checkpoint_name=model.base or None,
-        shape=model.vector_width or _WIDTHS.get(model.family, 0),
+        shape=model.vector_width or CONTEXT_WIDTHS.get(model.family, 0),
         vectors=model.vectors or 0,
     )
 

@@ -48,4 +48,5 @@ def decode_picture(text: str, field: str) -> bytes:
 
 
 def encode_picture(data: bytes) -> str:
+    """A picture's file as base64, without the head of a data URL."""
     return base64.b64encode(data).decode("ascii")

@@ -24,7 +24,8 @@ def generation_reply(
     model: ModelInfo | None,
     warnings: Sequence[str],
 ) -> GenerationReply:
-    """
+    """What a finished job made, with the settings of each picture.
+
     Args:
         records: the job's images, in order.
         files: what is sent: the images, then the maps of ControlNet units; empty where the client wants none.

@@ -1,9 +1,9 @@
 """AUTOMATIC1111's payloads -> `GenerateRequest`. Pure: no server, no files.
 
 What a payload asks for and Easel has not is treated in one of two ways. Where the picture would show
-something else than was asked (a script), the call is refused. Where it would only
-differ in finish (face restoration, sampler noise), the field is ignored, as A1111 ignores what it does not
-know, and named in the reply's warnings; so is a sampler or an upscaler that the nearest one stands in for.
+something else than was asked (a script), the call is refused. Where it would only differ in finish (face
+restoration, sampler noise), the field is ignored, as A1111 ignores what it does not know, and named in the
+reply's warnings; so is a sampler or an upscaler that the nearest one stands in for.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def translate_txt2img(
     units: Units = NO_UNITS,
     further: Mapping[str, Any] = NOTHING,
 ) -> Translation:
-    """
+    """The request that a text-to-image payload means.
+
     Args:
         further: fields of the request that scripts ask for.
 
@@ -122,7 +123,8 @@ def translate_img2img(
     units: Units = NO_UNITS,
     further: Mapping[str, Any] = NOTHING,
 ) -> Translation:
-    """
+    """The request that an image-to-image payload means.
+
     Args:
         further: fields of the request that a mask and scripts ask for.
 

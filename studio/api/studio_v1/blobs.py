@@ -56,7 +56,7 @@ def get_blob(blob_id: Annotated[BlobId, Path(description="sha256 in hex")], stud
 
 @router.post("/settings/from-image", summary="Read the settings of an image file", openapi_extra=UPLOAD_BODY)
 async def settings_from_image(data: Upload, studio: StudioDep) -> ImportedSettings:
-    """From a file of Easel, AUTOMATIC1111, ComfyUI, InvokeAI or Fooocus."""
+    """From a file of Easel, AUTOMATIC1111, ComfyUI, InvokeAI, Fooocus or NovelAI."""
     return await run_in_threadpool(studio.read_settings, data)
 
 
