@@ -112,10 +112,18 @@ window.easelPictures = (() => {
   const keep = (key, value) => { try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* full */ } };
   const kept = (key) => { try { return JSON.parse(localStorage.getItem(key)); } catch { return null; } };
 
-  // `then` runs `wait` ms after the last of a row of calls.
+  // `then` runs `wait` ms after the last of a row of calls, or at once when the page is left before that.
   const debounced = (wait, then) => {
     let timer = null;
-    return (...given) => { clearTimeout(timer); timer = setTimeout(() => then(...given), wait); };
+    let due = null;
+    const run = () => {
+      clearTimeout(timer);
+      const given = due;
+      due = null;
+      if (given) then(...given);
+    };
+    addEventListener('pagehide', run);
+    return (...given) => { clearTimeout(timer); due = given; timer = setTimeout(run, wait); };
   };
 
   return {send, store, url, image, canvas, note, png, download, welcome, keep, kept, debounced};

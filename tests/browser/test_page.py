@@ -207,3 +207,19 @@ def test_the_choice_of_dark_survives_a_reload(page):
     page.reload()
     ready(page)
     assert page.evaluate("document.body.classList.contains('dark')") is not was_dark
+
+
+def test_a_reload_stays_on_its_tab_and_the_browser_leads_back_and_forth(page):
+    on = page.locator("#tabs [role=tab][aria-selected=true]")
+    go(page, "Boxes")
+    go(page, "Library")
+    page.reload()
+    ready(page)
+    expect(on).to_have_text("Library")
+    expect(page.locator(".card").first).to_be_visible()
+    page.go_back()
+    expect(on).to_have_text("Boxes")
+    page.go_back()
+    expect(on).to_have_text("Generate")
+    page.go_forward()
+    expect(on).to_have_text("Boxes")
