@@ -521,6 +521,17 @@ def test_the_mask_is_taken_away_in_the_generate_tab(inpaint, studio):
     assert mask(inpaint, studio)[60, 80]
 
 
+def test_the_generate_tab_starts_from_nothing_by_one_click(inpaint):
+    paint(inpaint, (0.2, 0.5), (0.8, 0.5))
+    assert held(inpaint)
+    inpaint.get_by_role("tab", name="Generate", exact=True).click()
+    inpaint.click("#part-inpaint [data-action=nothing]")
+    expect(inpaint.locator("#part-inpaint .masked")).to_have_count(0)
+    expect(inpaint.locator("#field-source-image textarea")).to_have_value("")
+    inpaint.get_by_role("tab", name="Inpaint", exact=True).click()
+    expect(inpaint.locator(".mask-well .hint")).to_be_visible()
+
+
 def test_a_picture_of_the_library_is_brought_here(inpaint):
     inpaint.get_by_role("tab", name="Library").click()
     inpaint.locator(".card .open").last.click()
