@@ -219,7 +219,7 @@ def test_a_result_is_deleted_and_brought_back(page, studio):
     page.click("#generate")
     expect(picture(page)).to_be_visible()
     page.locator("#stage [data-action=delete]").click()
-    expect(page.locator("#notice")).to_contain_text("1 image moved to the trash.")
+    expect(page.locator("#notice")).to_contain_text("1 picture moved to the trash.")
     expect(page.locator("#stage .tile")).to_have_count(0)
     page.locator("#notice [data-action=undo]").click()
     expect(page.locator("#notice")).to_contain_text("brought back")
