@@ -305,10 +305,7 @@ const takeMask = async (file) => {
 };
 const takePhoto = async (file) => trigger('photo', {id: await pictures.store(file)});
 pictures.welcome(element, (file, name) => attempt(() => (name === 'mask' ? takeMask(file) : takePhoto(file))));
-document.addEventListener('paste', (event) => {
-  const file = [...event.clipboardData.files].find((one) => one.type.startsWith('image/'));
-  if (file && element.offsetParent) attempt(() => takePhoto(file));
-});
+pictures.pasted(() => element.offsetParent, (file) => attempt(() => takePhoto(file)));
 
 const told = () => { element.querySelector('[data-do=object]').hidden = !props.value?.objects; };
 watch('value', told);

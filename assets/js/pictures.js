@@ -92,7 +92,7 @@ window.easelPictures = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
 
-  // Calls `take` with each picture that is dropped on `zone`, pasted over it, or chosen in its file inputs.
+  // Calls `take` with each picture that is dropped on `zone` or chosen in its file inputs.
   const welcome = (zone, take) => {
     zone.addEventListener('dragover', (event) => { event.preventDefault(); zone.classList.add('over'); });
     zone.addEventListener('dragleave', () => zone.classList.remove('over'));
@@ -107,6 +107,12 @@ window.easelPictures = (() => {
       event.target.value = '';
     });
   };
+
+  // Calls `take` with a picture that is pasted while `isHere`. What brings plain text, too, is meant as text.
+  const pasted = (isHere, take) => document.addEventListener('paste', ({clipboardData: {files, types}}) => {
+    const file = [...files].find((one) => one.type.startsWith('image/'));
+    if (file && isHere() && !types.includes('text/plain')) take(file);
+  });
 
   // An editor's own drawing, kept in this browser until the storage is full.
   const keep = (key, value) => { try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* full */ } };
@@ -126,5 +132,5 @@ window.easelPictures = (() => {
     return (...given) => { clearTimeout(timer); due = given; timer = setTimeout(run, wait); };
   };
 
-  return {send, store, url, image, canvas, note, png, download, welcome, keep, kept, debounced};
+  return {send, store, url, image, canvas, note, png, download, welcome, pasted, keep, kept, debounced};
 })();
