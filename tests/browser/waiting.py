@@ -74,7 +74,7 @@ BRING = """([kind, selector, [...bytes]]) => {
 
 
 def brought(page, kind, selector, png):
-    """A picture is dropped on or pasted at `selector`; says whether the page took it. Args: kind: the event."""
+    """A picture is dropped on or pasted at `selector`: was it taken? Args: kind: an event."""
     return page.evaluate(BRING, [kind, selector, list(png)])
 
 
