@@ -265,6 +265,7 @@ def test_a_picture_dropped_where_nobody_takes_it_does_not_take_the_page_away(sha
     shared_page.get_by_role("tab", name="Models", exact=True).click()
     assert brought(shared_page, "dragover", "#cards", png())
     assert brought(shared_page, "drop", "#cards", png())
+    shared_page.get_by_role("tab", name="Generate", exact=True).click()
 
 
 def test_two_tabs_work_at_once(visit, slow):

@@ -265,7 +265,7 @@ def test_a_long_library_fills_as_one_scrolls_and_keeps_its_place(page, studio):
     page.get_by_role("tab", name="Library").click()
     cards = page.locator(".card")
     expect(cards).to_have_count(60)
-    expect(page.locator("#count")).to_have_text(f"{before + 140} images")
+    expect(page.locator("#count")).to_have_text(f"{before + 140} pictures")
     for count in (120, before + 140):
         page.evaluate("scrollTo(0, document.scrollingElement.scrollHeight)")
         expect(cards).to_have_count(count)
