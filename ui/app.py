@@ -25,8 +25,17 @@ from ui.wiring import ASSETS, Wiring, live_html, script
 _STORAGE_SECRET = "easel"
 """Gradio encrypts local storage with a key that the page knows too. A constant one survives a restart."""
 
-_STYLES = ("easel.css", "control.css", "inpaint.css", "boxes.css")
-_SCRIPTS = ("page.js", "pictures.js", "stack.js", "control.js", "inpaint.js", "boxes.js")
+_STYLES = ("easel.css", "control.css", "inpaint.css", "boxes.css", "touch.css")
+_SCRIPTS = (
+    "page.js",
+    "tabs.js",
+    "pictures.js",
+    "source.js",
+    "stack.js",
+    "control.js",
+    "inpaint.js",
+    "boxes.js",
+)
 """Those of `assets/js` that the whole page shares."""
 
 _RESTORED = "() => { setTimeout(() => { window.easelRestored = true; }, 300); }"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from studio.core.errors import EaselError
+from studio.core.requests import GenerateRequest
 from ui.words import esc, label_words
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ def _sentence(path: str, details: dict[str, Any]) -> str:
         return f"{label} is {value:.15g}. Give it {limits['le']:.15g} or less."
     if kind == "multiple_of":
         step = limits["multiple_of"]
-        return f"{label} is {value:g}, which is no multiple of {step:g}. Try {round(value / step) * step:g}."
+        near = _within_bounds(path, round(value / step) * step)
+        return f"{label} is {value:.15g}, which is no multiple of {step:g}. Try {near:.15g}."
     if kind == "string_too_long":
         return f"{label} has {len(value)} characters, but {limits['max_length']} fit. Shorten it."
     if kind in ("enum", "literal_error"):
@@ -67,6 +69,15 @@ def _sentence(path: str, details: dict[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         return f"{label} is {str(value)[:60]!r}, which does not look right."
     return f"{label} is {str(value)[:60]!r}. {details['msg'].removesuffix('.')}."
+
+
+def _within_bounds(path: str, value: float) -> float:
+    """The nearest `value` that the request's field at `path` takes: pydantic tells of one fault at a time."""
+    field = GenerateRequest.model_fields.get(path)
+    for bound in field.metadata if field else ():
+        value = max(value, getattr(bound, "ge", value))
+        value = min(value, getattr(bound, "le", value))
+    return value
 
 
 def problems_html(problems: tuple[Problem, ...]) -> str:

@@ -78,8 +78,8 @@ _INPUTS = {
     "input_border_color_dark": "#4a433b",
     "input_border_color_focus": "*primary_600",
     "input_border_color_focus_dark": "*primary_400",
-    "input_placeholder_color": "#857b6e",
-    "input_placeholder_color_dark": "#8d8375",
+    "input_placeholder_color": "#726859",
+    "input_placeholder_color_dark": "#9a9082",
     "input_padding": "8px 10px",
     "slider_color": "*primary_600",
     "slider_color_dark": "*primary_400",
@@ -93,7 +93,7 @@ _BUTTONS = {
     "button_primary_background_fill": "*primary_600",
     "button_primary_background_fill_hover": "*primary_700",
     "button_primary_background_fill_dark": "*primary_600",
-    "button_primary_background_fill_hover_dark": "*primary_500",
+    "button_primary_background_fill_hover_dark": "*primary_700",
     "button_primary_border_color": "*primary_700",
     "button_primary_text_color": "white",
     "button_secondary_background_fill": "*neutral_50",
@@ -105,6 +105,8 @@ _BUTTONS = {
     "button_secondary_text_color": "*neutral_800",
     "button_secondary_text_color_dark": "#ece5da",
     "button_transform_active": "none",
+    "button_small_text_size": "13px",
+    "button_small_text_weight": "600",
 }
 
 

@@ -42,7 +42,8 @@ element.addEventListener('load', place, true);
 const heard = () => {
   const section = element.querySelector('[data-job]');
   const newest = section?.dataset.job ?? '';
-  if (job !== null && newest && newest !== job) {
+  // What comes while the page is loaded was asked for before: a person finds the view that the tab opens with.
+  if (window.easelRestored && job !== null && newest && newest !== job) {
     at = FRESH;
     window.easelInpaint.show('result');
   }

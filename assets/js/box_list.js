@@ -50,7 +50,6 @@ const drawOptions = (doc) => {
   ['share', 'strength'].forEach((name) => {
     const slider = named(name);
     setUnlessTyping(slider, doc[name]);
-    slider.style.setProperty('--at', `${100 * doc[name] / Number(slider.max)}%`);
     element.querySelector(`output[for=${name}]`).textContent = name === 'share'
       ? `${Math.round(doc.share * 100)} %` : doc.strength.toFixed(2);
   });

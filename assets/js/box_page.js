@@ -48,6 +48,7 @@ pictures.welcome(element, (file, name) => attempt(async () => {
   else if (name === 'look') change(await pictures.store(file).then((image) => () => ({image})));
   else await takePhoto(await pictures.store(file));
 }));
+pictures.pasted(() => element.offsetParent, (file) => attempt(async () => takePhoto(await pictures.store(file))));
 
 // ------------------------------------------------------------------ the page
 

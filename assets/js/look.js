@@ -30,10 +30,12 @@ historyKeys({undo() {}, redo() {}}, {
   clear: () => set([]),
   remove: (button) => set(ids.filter((_, index) => index !== Number(button.dataset.at))),
 });
-pictures.welcome(element, (file) => attempt(async () => {
+const take = (file) => attempt(async () => {
   const id = await pictures.store(file);
   set([...ids, id]);
-}));
+});
+pictures.welcome(element, take);
+pictures.pasted(() => element.offsetParent, take);
 
 const told = () => {
   const {open, example} = props.value || {};

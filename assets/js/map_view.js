@@ -95,10 +95,7 @@ named('fade').addEventListener('input', (event) => set({fade: Number(event.targe
 
 const take = (file) => attempt(async () => set({photo: await pictures.store(file)}));
 pictures.welcome(element, take);
-document.addEventListener('paste', (event) => {
-  const file = [...event.clipboardData.files].find((one) => one.type.startsWith('image/'));
-  if (file && visible()) take(file);
-});
+pictures.pasted(visible, take);
 document.addEventListener('easel-preprocessor', wanted);
 
 // ------------------------------------------------------------------ the page

@@ -3,6 +3,7 @@ const pictures = window.easelPictures;
 const inpaint = window.easelInpaint;
 const MAX_ZOOM = 16;
 const SAVE_MS = 300;
+const UNSAVED = 'easel-unsaved-mask';
 const SHAPES_DIFFER = 0.03;
 const well = element.querySelector('.mask-well');
 const frame = element.querySelector('.mask-frame');
@@ -20,6 +21,7 @@ let shown = '';      // id of the photo that is shown
 let saved = null;    // id of the mask as it was stored or loaded last
 let saving = Promise.resolve();
 let isDirty = false;
+let isStored = true; // also what is on its way to the server is not
 let due = false;
 
 const paint = maskPainter(canvas);
@@ -45,7 +47,7 @@ const store = async () => {
     const cover = maskCover(canvas);
     tellOfCover(cover);
     const id = cover === 'nothing' ? null : await pictures.store(await pictures.png(maskPicture(canvas)));
-    if (!isDirty) { saved = id; inpaint.masked(id); }
+    if (!isDirty) { saved = id; isStored = true; inpaint.masked(id); }
   }
 };
 const save = () => {
@@ -57,8 +59,23 @@ const save = () => {
   return saving;
 };
 const saveLater = pictures.debounced(SAVE_MS, () => save().catch(() => {}));
-const wasEdited = () => { isDirty = true; saveLater(); };
+const wasEdited = () => { isDirty = true; isStored = false; saveLater(); };
 inpaint.flushBy(save);
+
+// Who leaves the page in that moment finds the mask again: this browser tab keeps it until it is back.
+addEventListener('pagehide', () => {
+  if (isStored || !shown) return;
+  const png = maskCover(canvas) === 'nothing' ? '' : maskPicture(canvas).toDataURL();
+  try { sessionStorage.setItem(UNSAVED, JSON.stringify({photo: shown, png})); } catch { /* full */ }
+});
+// What was not stored of photo `id`, as a stored mask: null where nothing was masked, undefined where all was stored.
+const unsaved = async (id) => {
+  const kept = JSON.parse(sessionStorage.getItem(UNSAVED));
+  if (kept?.photo !== id) return undefined;
+  const mask = kept.png ? await pictures.store(await (await fetch(kept.png)).blob()) : null;
+  sessionStorage.removeItem(UNSAVED);
+  return mask;
+};
 
 // ------------------------------------------------------------------ view
 
@@ -259,7 +276,9 @@ const openPhoto = async (id, mask) => {
   outline.ownerSVGElement.setAttribute('viewBox', `0 0 ${blank.width} ${blank.height}`);
   edits.start(blank);
   fit();
-  if (mask) await openMask(mask);
+  const left = await unsaved(id);
+  if (left !== undefined) inpaint.masked(left);
+  if (left ?? mask) await openMask(left ?? mask);
 };
 const openMask = async (id) => {
   saved = id;
@@ -305,10 +324,7 @@ const takeMask = async (file) => {
 };
 const takePhoto = async (file) => trigger('photo', {id: await pictures.store(file)});
 pictures.welcome(element, (file, name) => attempt(() => (name === 'mask' ? takeMask(file) : takePhoto(file))));
-document.addEventListener('paste', (event) => {
-  const file = [...event.clipboardData.files].find((one) => one.type.startsWith('image/'));
-  if (file && element.offsetParent) attempt(() => takePhoto(file));
-});
+pictures.pasted(() => element.offsetParent, (file) => attempt(() => takePhoto(file)));
 
 const told = () => { element.querySelector('[data-do=object]').hidden = !props.value?.objects; };
 watch('value', told);

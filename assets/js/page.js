@@ -1,4 +1,4 @@
-// What holds for the whole page: keys, light or dark, calendars, and a stack that starts closed on a phone.
+// What holds for the whole page: keys, light or dark, calendars, a server that is gone, and a stack that starts closed on a phone.
 (() => {
   const isSeen = (button) => button.offsetParent !== null;
   const shown = (...selectors) => [...document.querySelectorAll(selectors.join())].find(isSeen);
@@ -24,7 +24,13 @@
   const calendars = () => document
     .querySelectorAll('#field-since input, #field-until input')
     .forEach((input) => { if (input.type !== 'date') input.type = 'date'; });
-  new MutationObserver(calendars).observe(document.documentElement, {childList: true, subtree: true});
+
+  // Gradio's sentence for a server that is gone says what the page does, not what a person can do.
+  const GONE = 'Easel does not answer. Check that it still runs. The page comes back by itself, as you left it.';
+  const gone = () => document.querySelectorAll('[data-testid="toast-text"]').forEach((words) => {
+    if (words.textContent.startsWith('Connection to the server was lost')) words.textContent = GONE;
+  });
+  new MutationObserver(() => { calendars(); gone(); }).observe(document.documentElement, {childList: true, subtree: true});
 
   // On a narrow screen the stack would cover the page, so it starts closed there.
   const fold = (tries) => {

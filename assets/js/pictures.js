@@ -92,7 +92,7 @@ window.easelPictures = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
 
-  // Calls `take` with each picture that is dropped on `zone`, pasted over it, or chosen in its file inputs.
+  // Calls `take` with each picture that is dropped on `zone` or chosen in its file inputs.
   const welcome = (zone, take) => {
     zone.addEventListener('dragover', (event) => { event.preventDefault(); zone.classList.add('over'); });
     zone.addEventListener('dragleave', () => zone.classList.remove('over'));
@@ -108,15 +108,29 @@ window.easelPictures = (() => {
     });
   };
 
+  // Calls `take` with a picture that is pasted while `isHere`. What brings plain text, too, is meant as text.
+  const pasted = (isHere, take) => document.addEventListener('paste', ({clipboardData: {files, types}}) => {
+    const file = [...files].find((one) => one.type.startsWith('image/'));
+    if (file && isHere() && !types.includes('text/plain')) take(file);
+  });
+
   // An editor's own drawing, kept in this browser until the storage is full.
   const keep = (key, value) => { try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* full */ } };
   const kept = (key) => { try { return JSON.parse(localStorage.getItem(key)); } catch { return null; } };
 
-  // `then` runs `wait` ms after the last of a row of calls.
+  // `then` runs `wait` ms after the last of a row of calls, or at once when the page is left before that.
   const debounced = (wait, then) => {
     let timer = null;
-    return (...given) => { clearTimeout(timer); timer = setTimeout(() => then(...given), wait); };
+    let due = null;
+    const run = () => {
+      clearTimeout(timer);
+      const given = due;
+      due = null;
+      if (given) then(...given);
+    };
+    addEventListener('pagehide', run);
+    return (...given) => { clearTimeout(timer); due = given; timer = setTimeout(run, wait); };
   };
 
-  return {send, store, url, image, canvas, note, png, download, welcome, keep, kept, debounced};
+  return {send, store, url, image, canvas, note, png, download, welcome, pasted, keep, kept, debounced};
 })();

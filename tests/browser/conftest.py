@@ -107,7 +107,7 @@ class Visit:
 def ready(page):
     """The form shows what the server said, so from now on nothing is overwritten."""
     page.wait_for_function("window.easelRestored === true")
-    expect(page.locator("#stage .stage")).to_be_visible()
+    expect(page.locator("#stage .stage")).to_be_attached()  # a reload may have opened another tab
     answered(page)
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from studio.core.boxes import Boxes
 from tests.browser.conftest import ready
 from tests.browser.fingers import pinch, touch
-from tests.browser.waiting import answered, asked_by, kept, left_alone, next_frame, over
+from tests.browser.waiting import answered, asked_by, brought, kept, left_alone, next_frame, over
 
 pytestmark = pytest.mark.browser
 
@@ -406,6 +406,12 @@ def test_boxes_are_told_in_the_generate_tab_and_taken_away_there(boxes):
     expect(boxes.locator("#boxes-editor [name=on]")).not_to_be_checked()
     boxes.locator("#boxes-editor [name=on]").check()
     assert list(found(boxes)) == ["a red ball", "a blue house"]
+
+
+def test_a_pasted_picture_lies_beneath_the_boxes(boxes):
+    brought(boxes, "paste", "#boxes-editor", photo_file()["buffer"])
+    expect(boxes.locator("#boxes-editor [data-under=photo]")).to_have_attribute("aria-pressed", "true")
+    expect(boxes.locator("#boxes-editor [data-do=unphoto]")).to_be_visible()
 
 
 def test_a_reload_keeps_everything(page):

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from studio.core.errors import OutOfMemory
 from studio.core.jobs import JobState
 from tests.browser.conftest import ready
-from tests.browser.waiting import answered, asked_by
+from tests.browser.waiting import answered, asked_by, brought
 
 pytestmark = pytest.mark.browser
 
@@ -219,7 +219,7 @@ def test_a_result_is_deleted_and_brought_back(page, studio):
     page.click("#generate")
     expect(picture(page)).to_be_visible()
     page.locator("#stage [data-action=delete]").click()
-    expect(page.locator("#notice")).to_contain_text("1 image moved to the trash.")
+    expect(page.locator("#notice")).to_contain_text("1 picture moved to the trash.")
     expect(page.locator("#stage .tile")).to_have_count(0)
     page.locator("#notice [data-action=undo]").click()
     expect(page.locator("#notice")).to_contain_text("brought back")
@@ -250,6 +250,22 @@ def test_an_uploaded_source_survives_a_reload_and_can_be_cleared(page, studio):
     page.get_by_label("Remove Image").click()
     expect(page.locator("#part-source img")).to_have_count(0)
     assert asked_by(page, studio, lambda: page.click("#generate")).request.source is None
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_picture_brought_to_the_tab_is_what_the_next_starts_from(page, studio, kind):
+    at = "#stage .canvas" if kind == "drop" else "#field-prompt textarea"
+    brought(page, kind, at, png())
+    expect(page.locator("#part-source img")).to_be_visible()
+    answered(page)
+    assert asked_by(page, studio, lambda: page.click("#generate")).request.source is not None
+
+
+def test_a_picture_dropped_where_nobody_takes_it_does_not_take_the_page_away(shared_page):
+    shared_page.get_by_role("tab", name="Models", exact=True).click()
+    assert brought(shared_page, "dragover", "#cards", png())
+    assert brought(shared_page, "drop", "#cards", png())
+    shared_page.get_by_role("tab", name="Generate", exact=True).click()
 
 
 def test_two_tabs_work_at_once(visit, slow):

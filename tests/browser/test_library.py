@@ -102,7 +102,7 @@ def test_pictures_ticked_in_quick_succession_are_all_selected(library):
     library.evaluate(
         "[...document.querySelectorAll('.mark input')].slice(0, 5).forEach((box) => box.click())"
     )
-    expect(library.locator("#bulk")).to_contain_text("5 images selected")
+    expect(library.locator("#bulk")).to_contain_text("5 pictures selected")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def slowly(library):
 def test_the_last_of_several_quick_ticks_and_openings_counts(slowly):
     for index in range(4):
         slowly.locator(".mark input").nth(index).evaluate("(box) => box.click()")
-    expect(slowly.locator("#bulk")).to_contain_text("4 images selected")
+    expect(slowly.locator("#bulk")).to_contain_text("4 pictures selected")
     for index in range(3):
         slowly.locator(".card .open").nth(index).evaluate("(button) => button.click()")
     third = slowly.locator(".card").nth(2).get_attribute("data-image")
@@ -154,7 +154,7 @@ def test_a_selection_is_exported_as_a_zip(library):
     for card in library.locator(".card").all()[:2]:
         card.hover()
         card.locator(".mark input").check()
-    expect(library.locator("#bulk")).to_contain_text("2 images selected")
+    expect(library.locator("#bulk")).to_contain_text("2 pictures selected")
     with library.expect_download() as download:
         library.click("#export")
     with zipfile.ZipFile(download.value.path()) as archive:
@@ -168,7 +168,7 @@ def refusing(library):
     """The wall with two pictures ticked, on a page whose route for the export a test may change."""
     for card in library.locator(".card").all()[:2]:
         card.locator(".mark input").check(force=True)
-    expect(library.locator("#bulk")).to_contain_text("2 images selected")
+    expect(library.locator("#bulk")).to_contain_text("2 pictures selected")
     yield library
     library.unroute("**/export")
     library.get_by_role("button", name="Select none").click()
@@ -196,7 +196,7 @@ def test_a_selection_is_deleted_and_brought_back(library, studio):
         card.locator(".mark input").check()
     library.click("#delete-marked")
     expect(library.locator(".card")).to_have_count(before - 3)
-    expect(library.locator("#notice")).to_contain_text("3 images moved to the trash.")
+    expect(library.locator("#notice")).to_contain_text("3 pictures moved to the trash.")
     library.locator("#notice [data-action=undo]").click()
     expect(library.locator(".card")).to_have_count(before)
     assert studio.images().total == before
@@ -239,7 +239,7 @@ def test_space_selects_and_escape_selects_none(library):
     library.keyboard.press("Space")
     library.keyboard.press("ArrowRight")
     library.keyboard.press("Space")
-    expect(library.locator("#bulk")).to_contain_text("2 images selected")
+    expect(library.locator("#bulk")).to_contain_text("2 pictures selected")
     library.keyboard.press("Escape")
     expect(library.locator("#bulk")).to_be_hidden()
 
@@ -265,7 +265,7 @@ def test_a_long_library_fills_as_one_scrolls_and_keeps_its_place(page, studio):
     page.get_by_role("tab", name="Library").click()
     cards = page.locator(".card")
     expect(cards).to_have_count(60)
-    expect(page.locator("#count")).to_have_text(f"{before + 140} images")
+    expect(page.locator("#count")).to_have_text(f"{before + 140} pictures")
     for count in (120, before + 140):
         page.evaluate("scrollTo(0, document.scrollingElement.scrollHeight)")
         expect(cards).to_have_count(count)

@@ -207,3 +207,42 @@ def test_the_choice_of_dark_survives_a_reload(page):
     page.reload()
     ready(page)
     assert page.evaluate("document.body.classList.contains('dark')") is not was_dark
+
+
+def test_a_reload_stays_on_its_tab_and_the_browser_leads_back_and_forth(page):
+    on = page.locator("#tabs [role=tab][aria-selected=true]")
+    go(page, "Boxes")
+    go(page, "Library")
+    page.reload()
+    ready(page)
+    expect(on).to_have_text("Library")
+    expect(page.locator(".card").first).to_be_visible()
+    page.go_back()
+    expect(on).to_have_text("Boxes")
+    page.go_back()
+    expect(on).to_have_text("Generate")
+    page.go_forward()
+    expect(on).to_have_text("Boxes")
+
+
+SMALL = """() => [...document.querySelectorAll('main :is(button, a.act, summary, select, textarea, input)')]
+  .filter((e) => e.checkVisibility({opacityProperty: true}) && !e.disabled && !e.closest('.card'))
+  .map((e) => [e, [e, e.closest('label, .wrap-inner') || e].map((one) => one.getBoundingClientRect().height)])
+  .filter(([, heights]) => heights[0] && Math.max(...heights) < 39.5)
+  .map(([e, heights]) => `${Math.max(...heights)} px: ${e.outerHTML.slice(0, 90)}`)"""
+
+
+def test_on_a_phone_everything_is_high_enough_for_a_finger(shared_page):
+    shared_page.set_viewport_size({"width": 390, "height": 844})
+    for tab in ALL_TABS:
+        shared_page.get_by_role("tab", name=tab, exact=True).evaluate("(tab) => tab.click()")
+        still(shared_page)
+        assert shared_page.evaluate(SMALL) == [], tab
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_words_of_an_empty_field_can_be_read(shared_page, scheme):
+    shared_page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", scheme == "dark")
+    still(shared_page)
+    told = CONTRAST.replace("getComputedStyle(e).color", "getComputedStyle(e, '::placeholder').color")
+    assert shared_page.evaluate(told.replace("WORDS", "'textarea[placeholder], input[placeholder]'")) == []

@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import expect
 
 from studio.core.requests import GenerateRequest
-from tests.browser.conftest import ready
+from tests.browser.conftest import DESK, browsing, ready, serving
 from tests.browser.test_generate import PROMPT, number, picture, png
+from tests.fakes import FakeStudio
 
 pytestmark = pytest.mark.browser
 
@@ -87,3 +88,18 @@ def test_an_interrupted_job_is_tried_again_on_the_stage(page, studio, monkeypatc
     running.locator("[data-action=cancel]").click()
     expect(picture(page)).to_be_visible()
     expect(page.locator("#queue li")).to_have_count(0)
+
+
+def test_a_server_that_is_gone_is_told_beside_the_button_and_not_over_it(browser, tmp_path):
+    studio = FakeStudio(tmp_path, step_seconds=0.01)
+    studio.start()
+    with browsing(browser, viewport=DESK) as context:
+        page = context.new_page()
+        with serving(studio, tmp_path) as address:
+            page.goto(address)
+            ready(page)
+        page.click("#generate")
+        expect(page.get_by_test_id("toast-text")).to_contain_text("Check that it still runs")
+        page.evaluate("window.easelStill()")
+        page.click("#generate", trial=True)  # nothing lies over it
+    studio.close()

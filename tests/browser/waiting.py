@@ -62,6 +62,22 @@ def still(page):
     _wait(page, "easelStill")
 
 
+BRING = """([kind, selector, [...bytes]]) => {
+  const held = new DataTransfer();
+  held.items.add(new File([new Uint8Array(bytes)], 'a.png', {type: 'image/png'}));
+  const options = {bubbles: true, cancelable: true};
+  const [on, event] = [document.querySelector(selector), kind === 'paste'
+    ? new ClipboardEvent('paste', {...options, clipboardData: held})
+    : new DragEvent(kind, {...options, dataTransfer: held})];
+  return !on.dispatchEvent(event);
+}"""
+
+
+def brought(page, kind, selector, png):
+    """A picture is dropped on or pasted at `selector`: was it taken? Args: kind: an event."""
+    return page.evaluate(BRING, [kind, selector, list(png)])
+
+
 def kept(page, key, *words):
     """This browser's storage holds all `words` under `key`, so a reload brings them back."""
     page.wait_for_function(

@@ -21,6 +21,8 @@ def problem_with(record=GenerateRequest, **values):
         ({"width": 8}, "width", "Width is 8. Give it 64 or more."),
         ({"steps": 500}, "steps", "Steps is 500. Give it 150 or less."),
         ({"height": 517}, "height", "Height is 517, which is no multiple of 8. Try 520."),
+        ({"width": 99_999}, "width", "Width is 99999, which is no multiple of 8. Try 4096."),
+        ({"width": 3}, "width", "Width is 3, which is no multiple of 8. Try 64."),
         ({"seed": None}, "seed", "Seed is empty. Give it a value."),
         ({"seed": 2**40}, "seed", "Seed is 1099511627776. Give it 4294967295 or less."),
         ({"hires": {"scale": 9}}, "hires.scale", "Hires scale is 9. Give it 4 or less."),

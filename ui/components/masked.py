@@ -9,7 +9,7 @@ from ui.components.buttons import action_button
 from ui.links import blob_url
 from ui.words import esc
 
-ACTIONS = ("unmask", "edit")
+ACTIONS = ("unmask", "edit", "nothing")
 SIZE_ACTIONS = ("fit",)
 CHANNEL_ACTIONS = ("switch",)
 
@@ -24,7 +24,8 @@ def masked_html(inpaint: Inpaint | None) -> str:
         f'<div class="masked">{_thumb(inpaint)}<p><b>Only a part is painted anew.</b> '
         f"{esc(inpaint_words(inpaint).capitalize())}.</p>"
         f'<div class="tools">{action_button("edit", "Edit the mask")}'
-        f"{action_button('unmask', 'Take the mask away')}</div></div>"
+        f"{action_button('unmask', 'Take the mask away', 'The next picture starts from the whole photo')}"
+        f"{action_button('nothing', 'Start from nothing', 'Take photo and mask out of the form')}</div></div>"
     )
 
 

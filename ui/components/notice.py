@@ -12,7 +12,7 @@ ACTIONS = ("undo", "recall")
 
 def deleted_html(count: int, token: str) -> str:
     return (
-        f'<p class="notice" role="status">{counted(count, "image")} moved to the trash.'
+        f'<p class="notice" role="status">{counted(count, "picture")} moved to the trash.'
         f"{action_button('undo', 'Undo', token=token)}</p>"
     )
 

@@ -100,7 +100,9 @@ def _detail_actions(image: ImageRecord) -> str:
     at = {"id": image.id}
     return (
         '<div class="toolbar">'
-        + action_button("restore", "Restore settings", "Put all settings into the form", css="strong", **at)
+        + action_button(
+            "restore", "Reuse settings", "Put all settings of this picture into the form", css="strong", **at
+        )
         + action_button("source", "Use as source", "Start image-to-image from this picture", **at)
         + action_button("inpaint", "Inpaint", "Paint a part of this picture anew", **at)
         + favourite_button(image)

@@ -114,6 +114,8 @@ class InpaintTab(InpaintLayout):
         masked = wiring.turn([self._held.change])
         wiring.poll(masked, self._masked_line, [self._held], [line], **LAST_COUNTS)
         wiring.act(line, "unmask", self._unmask, None, [self._held, self._generate.source_part])
+        nothing = {self._held: "", self._generate.source: ""}
+        wiring.act(line, "nothing", lambda: nothing, None, [self._held, self._generate.source])
         wiring.act(line, "edit", lambda: {self._tabs: gr.update(selected="inpaint")}, None, [self._tabs])
         wiring.poll(
             wiring.turn([self._stack.model.change, self._stack.known.change, tab.select]),

@@ -127,7 +127,7 @@ class LibraryTab:
                 self.infotext = gr.Textbox(
                     "", label="Or paste generation parameters", lines=4, max_lines=8, elem_id="field-infotext"
                 )
-                self.read_text = gr.Button("Restore from text", size="sm", elem_id="read-text")
+                self.read_text = gr.Button("Use the text", size="sm", elem_id="read-text")
 
     # ------------------------------------------------------------------ wiring
 
@@ -218,7 +218,7 @@ class LibraryTab:
         }
 
     def _counts(self, total: int, loaded: int) -> Updates:
-        return {self.count: f"<p>{esc(counted(total, 'image'))}</p>", self.loaded: loaded}
+        return {self.count: f"<p>{esc(counted(total, 'picture'))}</p>", self.loaded: loaded}
 
     def _searched(self, values: Values) -> Updates:
         return self._wall(self._query(values))
@@ -253,7 +253,7 @@ class LibraryTab:
         return {
             self.marked: marked,
             self.bulk: gr.update(visible=bool(ids)),
-            self.bulk_words: f"<p>{esc(counted(len(ids), 'image'))} selected</p>",
+            self.bulk_words: f"<p>{esc(counted(len(ids), 'picture'))} selected</p>",
         }
 
     def _delete_one(self, values: Values, event: gr.EventData) -> Updates:
@@ -282,14 +282,14 @@ class LibraryTab:
         count = len(self._studio.undo_delete(event.token))
         return {
             **self._wall(self._query(values), count=max(PAGE_SIZE, int(values[self.loaded]) + count)),
-            self._notice: notice_html(f"{counted(count, 'image')} brought back."),
+            self._notice: notice_html(f"{counted(count, 'picture')} brought back."),
         }
 
     # ------------------------------------------------------------------ back to the form
 
     def _restore(self, event: gr.EventData) -> Updates:
         image: ImageRecord = self._studio.image(event.id)
-        return self._to_generate(self._generate.show(image.request), "All settings restored.")
+        return self._to_generate(self._generate.show(image.request), "All its settings are in the form.")
 
     def _as_source(self, event: gr.EventData) -> Updates:
         return {**self._generate.use_as_source(event), self._tabs: gr.update(selected="generate")}
@@ -305,7 +305,7 @@ class LibraryTab:
         return self._imported(self._studio.read_infotext(text))
 
     def _imported(self, settings: ImportedSettings) -> Updates:
-        sentence = f"Settings of a picture from {settings.source} restored."
+        sentence = f"Settings of a picture from {settings.source} are in the form."
         return self._to_generate(self._generate.show(settings.request), sentence, settings.warnings)
 
     def _to_generate(self, updates: Updates, sentence: str, warnings: tuple[str, ...] = ()) -> Updates:
