@@ -71,7 +71,7 @@ class Txt2ImgPayload(GenerationPayload):
 
 class Img2ImgPayload(GenerationPayload):
     init_images: list[str] = Field([], description="one picture in base64, with or without a data URL's head")
-    resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill")
+    resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill, 3 as 0")
     mask: str | None = Field(
         None, description="base64; light, or opaque on a transparent layer, where the picture is painted anew"
     )
