@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request
 
 from studio.api import controlnet, sdapi, studio_v1
+from studio.api.docs import docs_router
 from studio.api.errors import install_error_handlers
 from studio.api.follow import Followers
 from studio.api.guard import Guard
@@ -33,11 +34,12 @@ def create_app(studio: Studio, settings: Settings) -> FastAPI:
 
     Nothing is started: the caller starts and closes the studio.
     """
-    app = FastAPI(title="Easel", version=API_VERSION, description=DESCRIPTION)
+    app = FastAPI(title="Easel", version=API_VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.studio = studio
     app.state.settings = settings
     app.state.followers = Followers(studio)
     app.state.sdapi_options = OptionStore()
+    app.include_router(docs_router())
     app.include_router(studio_v1.router)
     app.include_router(sdapi.router)
     app.include_router(controlnet.router)

@@ -181,6 +181,8 @@ def _need(kind: str, context: dict[str, Any]) -> str:
             return "must be a whole number"
         case "float_type" | "float_parsing" | "finite_number":
             return "must be a number"
+        case "string_unicode":  # a lone surrogate, as is left where a text is cut inside an emoji
+            return "must be text of whole characters"
     return ""
 
 
@@ -214,9 +216,20 @@ def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if why := _no_json(error.__cause__):
+        return error_response(InvalidRequest(f"The body is no valid JSON: {why}."))
     phrase = HTTPStatus(error.status_code).phrase
     reply = ErrorReply(error=phrase.replace(" ", ""), message=str(error.detail), problem=str(error.detail))
     return JSONResponse(reply.model_dump(), error.status_code, headers=error.headers)
+
+
+def _no_json(cause: BaseException | None) -> str:
+    """Why Python could not read a body of which FastAPI only says that there was an error; else empty."""
+    if isinstance(cause, RecursionError):
+        return "its lists and objects are nested too deeply"
+    if isinstance(cause, UnicodeDecodeError):
+        return "it is not in UTF-8"
+    return "a number in it has too many digits" if isinstance(cause, ValueError) else ""
 
 
 def _on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -71,6 +71,8 @@ class JobQueue:
         self._lanes = Lanes()
         self._estimate = Estimate(store.paces())
         self._closing = False
+        self._unwritten: dict[str, tuple[Event, float | None]] = {}
+        """Changes that the disk had no room for, by job: the newest event, and a finished job's pace."""
         self._killed: list[str] = []
         """Jobs that ran when an earlier run was ended from outside."""
         with self._changed:
@@ -108,8 +110,9 @@ class JobQueue:
     def jobs(self, limit: int = 50) -> tuple[JobView, ...]:
         with self._changed:
             unfinished = [self._with_outlook(job) for job in (*self._lanes.running, *self._lanes.waiting)]
+            untold = [view for view in map(self.job, reversed(self._unwritten)) if view.is_over]
             ended = self._store.ended(limit)
-        return (*unfinished, *ended)[:limit]
+        return (*unfinished, *untold, *ended)[:limit]
 
     def events(self, job_id: str, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -267,19 +270,26 @@ class JobQueue:
     def _change(self, active: ActiveJob, event: Event, **fields: object) -> None:
         """A change of state and the event that tells of it: both on disk, or neither.
 
-        A full disk does not stop the queue: the change then holds until the end of the program.
+        A full disk does not stop the queue: the change is then written with a later one, once there is room.
         """
         numbered = self._number(active, event)
         if isinstance(numbered, Failed):
             fields["failure"] = numbered
         active.view = active.view.model_copy(update=fields)
-        try:
-            pace = active.seconds_under_way if isinstance(event, Finished) else None
-            self._store.update(active.view, numbered, pace)
-        except DiskFull as error:
-            _log.warning("Job %s: %s", active.view.id, error)
+        pace = active.seconds_under_way if isinstance(event, Finished) else None
+        self._unwritten[active.view.id] = (numbered, pace)
+        self._write()
         active.durable.append(numbered)
         self._changed.notify_all()
+
+    def _write(self) -> None:
+        for job_id, (event, pace) in tuple(self._unwritten.items()):
+            try:
+                self._store.update(self._jobs[job_id].view, event, pace)
+            except DiskFull as error:
+                _log.warning("Job %s: %s", job_id, error)
+                return
+            del self._unwritten[job_id]
 
     def _end(self, active: ActiveJob, state: JobState, event: Event, **fields: object) -> None:
         self._lanes.leave(active)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 
 from studio.cli.generate_options import ControlOptions, PictureOptions, ProcessOptions
 from studio.cli.groups import grouped
@@ -16,9 +15,10 @@ from studio.cli.inpaint import InpaintOptions
 from studio.cli.options import StudioOptions
 from studio.cli.outputs import Naming, asked_place, places_for, writing_explained
 from studio.cli.progress import follow
+from studio.cli.requests import read_request
 from studio.cli.session import open_studio
 from studio.core.atomic import write_bytes
-from studio.core.errors import EaselError, InvalidRequest, NotFound
+from studio.core.errors import EaselError, NotFound
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.protocol import Studio
 from studio.core.requests import GenerateRequest
@@ -83,6 +83,8 @@ def generate(
     with open_studio(machine.settings()) as studio:
         checkpoint = find_checkpoint(studio, process.model)
         request = read_request(
+            GenerateRequest,
+            "generate",
             prompt=prompt,
             model=checkpoint.id,
             output={"format": file_format},
@@ -129,13 +131,3 @@ def find_checkpoint(studio: Studio, name: str) -> ModelInfo:
             return checkpoint
     names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none at all"
     raise NotFound(f"There is no checkpoint {wanted!r} here, but {names}.", "See: easel models list")
-
-
-def read_request(**fields: Any) -> GenerateRequest:
-    """Raises: InvalidRequest, with every fault of the fields in one sentence each."""
-    try:
-        return GenerateRequest(**fields)
-    except ValidationError as error:
-        from studio.api.errors import invalid_request  # FastAPI takes its time, and only a fault needs it
-
-        raise InvalidRequest(str(invalid_request(error.errors())), "See: easel generate --help") from error

@@ -12,6 +12,7 @@ import typer
 from studio.cli.columns import print_columns, print_facts
 from studio.cli.options import DataDir, ModelsDirs, settings_from
 from studio.cli.progress import follow
+from studio.cli.requests import read_request
 from studio.cli.session import open_studio
 from studio.core.errors import NotFound
 from studio.core.models import CatalogueRow, ModelInfo, ModelKind, with_needs
@@ -87,7 +88,9 @@ def install(
     """
     with open_studio(settings_from(data_dir)) as studio:
         if "/" in name:
-            requests = [InstallRequest(repo=name, file=file, revision=revision)]
+            requests = [
+                read_request(InstallRequest, "models install", repo=name, file=file, revision=revision)
+            ]
         else:
             rows = studio.catalogue()
             requests = [row.install for row in with_needs(_find_row(rows, name), rows)]

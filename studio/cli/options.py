@@ -80,4 +80,9 @@ def settings_from(
     if data_dir is not None:
         given["data_dir"] = data_dir.expanduser().resolve()
     folders = tuple(folder.expanduser().resolve() for folder in models_dirs or ())
+    for folder in folders:
+        if not folder.is_dir():  # a disk may be away for a while, so the rest goes on without it
+            typer.echo(
+                f"easel: There is no models folder {folder}, so none of its models are here.", err=True
+            )
     return Settings(models_dirs=folders, **given)

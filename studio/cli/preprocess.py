@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from studio.cli.options import STUDIO_PANEL, DataDir, Device, ModelsDirs, settings_from
 from studio.cli.outputs import Naming, place_for, writing_explained
 from studio.cli.progress import follow
+from studio.cli.requests import read_request
 from studio.cli.session import open_studio
 from studio.core.annotator_nets import WEIGHTS
 from studio.core.annotators import FACTS
 from studio.core.atomic import write_bytes
-from studio.core.errors import InvalidRequest
 from studio.core.openpose import POSE_CHUNK
 from studio.core.preprocess import PREPROCESSORS, Options
 from studio.core.preprocessor_facts import PreprocessorFacts
@@ -88,7 +87,8 @@ def make_map(studio: Studio, picture: Path, options: dict[str, Any], target: Tar
 
     Raises: InvalidRequest, before anything runs, for options and names that cannot be.
     """
-    request = _request(image=studio.put_blob(picture.read_bytes()), preprocessor=options)
+    image = studio.put_blob(picture.read_bytes())
+    request = read_request(PreprocessRequest, "preprocess", image=image, preprocessor=options)
     target.map_place()
     target.pose_place()
     job = studio.submit(request)
@@ -104,16 +104,6 @@ def _write(place: Path, data: bytes) -> Path:
     with writing_explained(place):
         write_bytes(place, data)
     return place
-
-
-def _request(**fields: Any) -> PreprocessRequest:
-    """Raises: InvalidRequest, with every fault of the options in one sentence each."""
-    try:
-        return PreprocessRequest(**fields)
-    except ValidationError as error:
-        from studio.api.errors import invalid_request  # FastAPI takes its time, and only a fault needs it
-
-        raise InvalidRequest(str(invalid_request(error.errors()))) from error
 
 
 def _pose(png: bytes) -> str:

@@ -14,7 +14,7 @@ EaselError
 │   ├── DiskFull              no space for what has to be kept              (HTTP 507)
 │   ├── QueueFull
 │   └── Offline               a download is needed and the network does not answer
-├── NumericalError            NaN or infinity in the latents                    (HTTP 500)
+├── NumericalError            NaN or infinity: the models cannot make it so     (HTTP 422)
 ├── JobCancelled              not a fault: the person stopped the job
 └── Forbidden                 the caller may not do that                        (HTTP 403)
 
@@ -110,7 +110,12 @@ class Offline(ResourceError):
 
 
 class NumericalError(EaselError):
-    pass
+    """No fault of the program: these models at this precision and these weights make no picture.
+
+    Asked again, they fail again; so it is the request that has to change, and no client should retry it.
+    """
+
+    http_status = 422
 
 
 class JobCancelled(EaselError):

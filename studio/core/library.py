@@ -33,6 +33,10 @@ class ImageRecord(Record):
     media_type: str = "image/png"
 
 
+MAX_OFFSET = 2**63 - 1
+"""The largest number that the index can be asked for."""
+
+
 class ImageQuery(Record):
     """A search. All given conditions must hold; newest first."""
 
@@ -42,7 +46,7 @@ class ImageQuery(Record):
     until: date | None = Field(None, description="inclusive")
     favourites: bool = False
     job: str = ""
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET)
     limit: int = Field(60, ge=1, le=500)
 
 

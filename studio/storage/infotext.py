@@ -21,6 +21,7 @@ from studio.core.geometry import ResizeMode
 from studio.core.library import ImportedSettings
 from studio.core.models import ModelKind
 from studio.core.requests import GenerateRequest, HiresPass, SourceImage, Variation
+from studio.core.texts import storable
 from studio.storage.draft import Draft
 from studio.storage.infotext_control import control_fields
 from studio.storage.infotext_scene import scene_fields, take_scene_fields
@@ -184,7 +185,7 @@ def _unquoted(value: str) -> str:
     if not value.startswith('"'):
         return value
     try:
-        return str(json.loads(value))
+        return storable(str(json.loads(value)))
     except ValueError:
         return value
 

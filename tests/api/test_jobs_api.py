@@ -126,6 +126,28 @@ def test_a_body_that_is_no_json_names_no_field(client, path, body):
     assert reply["message"].startswith("The body is no valid JSON: ")
 
 
+@pytest.mark.parametrize("path", ["/studio/v1/jobs", "/sdapi/v1/txt2img"])
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[" * 100_000, "its lists and objects are nested too deeply"),
+        (b'{"prompt": "\xe9"}', "it is not in UTF-8"),
+        (b'{"steps": ' + b"9" * 5000 + b"}", "a number in it has too many digits"),
+    ],
+)
+def test_a_body_that_python_cannot_read_says_why(client, path, body, why):
+    reply = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 422
+    assert reply.json()["message"] == f"The body is no valid JSON: {why}."
+
+
+def test_half_a_character_is_refused_in_words(client):
+    body = json.dumps({**JOB, "prompt": "a \ud83e"})
+    reply = client.post("/studio/v1/jobs", content=body, headers={"content-type": "application/json"}).json()
+    assert reply["field"] == "prompt"
+    assert reply["message"].startswith("The field prompt must be text of whole characters, and is ")
+
+
 @pytest.mark.parametrize("prompt", ["\ud800", "a\x00b", "x" * 20_001, "𝕳" * 20_000])
 def test_odd_prompts_never_break_the_server(client, prompt):
     body = json.dumps({**JOB, "prompt": prompt})

@@ -50,6 +50,13 @@ def test_a_form_without_a_file_is_refused(client):
     assert client.post("/studio/v1/blobs", files={}, data={"a": "b"}).status_code == 422
 
 
+def test_a_page_beyond_all_numbers_is_refused_at_its_field(client):
+    for offset, status in ((2**63 - 1, 200), (2**63, 422), (10**30, 422)):
+        reply = client.get("/studio/v1/images", params={"offset": offset})
+        assert reply.status_code == status
+    assert reply.json()["field"] == "offset"
+
+
 def test_search_finds_by_words(client, studio):
     studio.add_image(REQUEST)
     wanted = studio.add_image(REQUEST.model_copy(update={"prompt": "a blue house"}))

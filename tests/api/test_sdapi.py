@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from studio.core.errors import OutOfMemory
+from studio.core.errors import NumericalError, OutOfMemory
 from studio.core.jobs import JobState
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.requests import GenerateRequest
@@ -142,6 +142,39 @@ def test_a_job_that_fails_answers_with_its_error(client, studio):
     assert reply.status_code == 503
     assert reply.json()["error"] == "OutOfMemory"
     assert post(client, "txt2img", **SMALL).status_code == 200
+
+
+def test_a_job_whose_picture_is_no_number_tells_the_client_not_to_try_again(client, studio):
+    studio.fail_next = NumericalError("The model's output is not a number (NaN).", "Use fp32.")
+    reply = post(client, "txt2img", **SMALL)
+    assert (reply.status_code, reply.json()["error"]) == (422, "NumericalError")
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else "x"
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({"prompt": "a \ud83e"}, "prompt"),
+        ({"foo": "\ud800"}, "foo"),
+        ({"styles": ["\udfff"]}, "styles"),
+        ({"override_settings": {"\ud800": 1}}, "override_settings"),
+        ({"alwayson_scripts": {"x": {"args": nested(60)}}}, "alwayson_scripts"),
+        ({"foo": nested(60)}, "foo"),
+        ({"\ud800": 1}, None),
+    ],
+)
+def test_what_no_reply_could_repeat_is_refused_before_any_work(client, studio, fields, at):
+    body = json.dumps({**SMALL, **fields})
+    reply = client.post("/sdapi/v1/txt2img", content=body, headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["field"]) == (422, at)
+    assert studio.jobs() == ()
+
+
+def test_lists_within_lists_are_repeated_as_they_came(client):
+    assert post(client, "txt2img", **SMALL, foo=nested(40)).json()["parameters"]["foo"] == nested(40)
 
 
 @pytest.mark.parametrize(
@@ -323,6 +356,13 @@ def test_options_that_cannot_be_are_refused_and_nothing_changes(client, wishes, 
     reply = client.post("/sdapi/v1/options", json={"jpeg_quality": 10, **wishes})
     assert (reply.status_code, reply.json()["field"]) == (status, field)
     assert get(client, "options") == before
+
+
+@pytest.mark.parametrize("wishes", [{"\ud800": 1}, {"foo": "\ud800"}, {"foo": nested(60)}])
+def test_options_that_no_reply_could_repeat_are_refused(client, wishes):
+    body = json.dumps(wishes)
+    reply = client.post("/sdapi/v1/options", content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 422
 
 
 def test_overridden_settings_stay_only_where_asked(client, studio):

@@ -6,7 +6,14 @@ import time
 
 import pytest
 
-from studio.api.sdapi.names import SAMPLER_ALIASES, SCHEDULE_NAMES, find_model, find_sampler, find_schedule
+from studio.api.sdapi.names import (
+    SAMPLER_ALIASES,
+    SCHEDULE_NAMES,
+    find_model,
+    find_sampler,
+    find_schedule,
+    model_title,
+)
 from studio.api.sdapi.options import Options, changed
 from studio.api.sdapi.payloads import Img2ImgPayload, Txt2ImgPayload
 from studio.api.sdapi.translate import (
@@ -217,6 +224,12 @@ def test_a_model_goes_by_all_that_clients_call_it(name):
     assert find_model(name, INSTALLED.checkpoints, "field") is DREAM
 
 
+def test_of_models_with_one_name_a_title_means_the_one_with_its_hash():
+    twins = [DREAM, DREAM.model_copy(update={"id": "m9", "sha256": "cd" * 32})]
+    assert [find_model(model_title(each), twins, "field").id for each in twins] == ["m1", "m9"]
+    assert find_model("dream_v2 [0123456789]", twins, "field") is DREAM
+
+
 @pytest.mark.parametrize(
     "name", ["dream", "", "/models/SD/dream_v2.safetensors", "../SD/dream_v2.safetensors"]
 )
@@ -291,8 +304,14 @@ def test_a_source_that_is_no_single_picture_is_refused(fields, field):
 
 def test_a_resize_mode_that_is_not_there_is_refused():
     with pytest.raises(InvalidRequest) as refused:
-        img2img(resize_mode=3)
+        img2img(resize_mode=4)
     assert refused.value.field == "resize_mode"
+
+
+def test_a_stretch_of_latents_is_one_of_the_picture_and_says_so():
+    translation = img2img(resize_mode=3)
+    assert translation.request.source.resize_mode is ResizeMode.STRETCH
+    assert translation.warnings == ("resize_mode was 3: the picture is stretched, not its latents.",)
 
 
 def test_fields_without_a_counterpart_are_ignored_and_named():
@@ -314,6 +333,11 @@ def test_fields_without_a_counterpart_are_ignored_and_named():
 )
 def test_scripts_that_are_switched_off_do_not_matter(script):
     assert txt2img(alwayson_scripts={"ControlNet": script}).warnings == ()
+
+
+@pytest.mark.parametrize("args", [[False, False, {"ad_model": "None"}], [False, "", 0.8]])
+def test_the_settings_of_a_script_that_is_switched_off_do_not_matter(args):
+    assert txt2img(alwayson_scripts={"ADetailer": {"args": args}}).warnings == ()
 
 
 def test_changed_options_tell_what_became_of_each():

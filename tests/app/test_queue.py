@@ -10,7 +10,7 @@ import pytest
 
 from studio.app.queue import JobContext, JobQueue, Made
 from studio.app.worker import Worker
-from studio.core.errors import InvalidRequest, JobCancelled, NotFound, OutOfMemory, QueueFull
+from studio.core.errors import DiskFull, InvalidRequest, JobCancelled, NotFound, OutOfMemory, QueueFull
 from studio.core.events import Cancelled, Failed, Finished, Log, Preview, Progress, Queued, Started
 from studio.core.jobs import JobState, JobView
 from studio.core.requests import GenerateRequest, InstallRequest, SourceImage
@@ -298,6 +298,31 @@ def test_a_command_leaves_the_jobs_of_others_waiting(settings: Settings):
     assert alone.waiting == 0
     assert alone.job("left").state is JobState.QUEUED
     assert [job.id for job in opened(settings).jobs()] == ["left", "left too", "own"]
+
+
+def test_what_a_full_disk_did_not_take_is_told_and_written_once_there_is_room(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def runner(job: JobView, context: JobContext) -> Made:
+        raise OutOfMemory("It needs 9 GB.")
+
+    def full(*change: object) -> None:
+        raise DiskFull("There is no room left.")
+
+    queue = opened(settings)
+    with monkeypatch.context() as disk:
+        disk.setattr(JobStore, "update", full)
+        lost = queue.submit(REQUEST).id
+        run(queue, runner)
+        assert types(queue, lost)[-1] is Failed
+        assert [(job.id, job.state) for job in queue.jobs()] == [(lost, JobState.FAILED)]
+    later = queue.submit(REQUEST).id
+    assert types(queue, later)[-1] is Failed
+    assert [job.id for job in queue.jobs()] == [later, lost]
+    queue.close()
+    stored = JobStore(Database(settings.database)).find(lost)
+    assert stored is not None
+    assert (stored.state, stored.failure and stored.failure.message) == (JobState.FAILED, "It needs 9 GB.")
 
 
 def test_a_queued_event_tells_each_new_position(queue: JobQueue):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from studio.cli import app
 from studio.cli.generate import make_pictures
-from studio.core.errors import EaselError, OutOfMemory
+from studio.core.errors import EaselError, InvalidRequest, OutOfMemory
 from studio.core.jobs import JobState
 from studio.core.requests import GenerateRequest
 from studio.core.settings import Settings
@@ -189,6 +189,23 @@ def test_models_list_says_so_where_there_is_none(tmp_path):
 def test_an_added_folder_is_searched_at_every_later_start(tmp_path, models_dir):
     assert easel("models", "add", models_dir, "--data-dir", tmp_path).returncode == 0
     assert "tiny" in easel("models", "list", "--data-dir", tmp_path).stdout
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "file"])
+def test_a_models_folder_that_is_not_there_is_told_and_the_rest_goes_on(tmp_path, missing):
+    (tmp_path / "file").touch()
+    given = ["models", "list", "--models-dir", str(tmp_path / missing), "--data-dir", str(tmp_path)]
+    listed = CliRunner().invoke(app, given)
+    assert listed.stderr.startswith(f"easel: There is no models folder {tmp_path / missing}")
+    assert "toytown" in listed.stdout
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b/c", "https://huggingface.co/a/b"])
+def test_models_install_refuses_what_is_no_repository(tmp_path, name):
+    refused = CliRunner().invoke(app, ["models", "install", name, "--data-dir", str(tmp_path)])
+    assert isinstance(refused.exception, InvalidRequest)
+    assert "The field repo must match" in str(refused.exception)
+    assert str(refused.exception).endswith("See: easel models install --help")
 
 
 def test_models_info_tells_what_a_file_is(tmp_path, models_dir):

@@ -16,6 +16,7 @@ from studio.diffusion.prompt import (
     parse_prompt,
     prompt_schedule,
 )
+from studio.diffusion.prompt.grammar import MAX_PARTS
 
 
 def spans(prompt: str) -> list[tuple[str, float]]:
@@ -156,6 +157,7 @@ def test_a_lora_weight_alone_is_for_both_networks():
         ("a <lora:b:much>", 2, "is a number"),
         ("a <hypernet:b:1:2>", 2, "takes weight"),
         ("(" * 51 + ")" * 51, 50, "50 deep"),
+        ("a AND " * 16 + "a", 92, "compose 16 prompts"),
     ],
 )
 def test_errors_point_at_the_character(prompt: str, position: int, words: str):
@@ -164,6 +166,10 @@ def test_errors_point_at_the_character(prompt: str, position: int, words: str):
     assert error.value.position == position
     assert error.value.field == "prompt"
     assert str(error.value).startswith(f"Character {position + 1}: ")
+
+
+def test_as_many_prompts_as_one_step_can_hold_are_composed():
+    assert len(parse_prompt("a AND " * (MAX_PARTS - 1) + "a").parts) == MAX_PARTS
 
 
 def test_a_negative_prompt_is_one_text():

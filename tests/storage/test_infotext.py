@@ -200,6 +200,13 @@ def test_what_has_no_place_is_named_in_one_warning():
     assert settings.warnings == ("Not taken over: ENSD (31337), Face restoration (CodeFormer).",)
 
 
+@pytest.mark.parametrize("key", ["Foo", "Model", "Lora hashes"])
+def test_half_a_character_in_a_quoted_value_is_dropped(key):
+    parsed = parse_infotext(f'a\nSteps: 20, Sampler: Euler, CFG scale: 7, {key}: "x\\ud800: y"')
+    assert parsed.fields[key] == "x: y"
+    assert request_from_infotext(parsed).model_dump_json()
+
+
 def test_hires_given_as_a_size_becomes_a_scale():
     settings = imported(
         "x\nSteps: 20, Sampler: Euler, Seed: 1, Size: 512x512, Denoising strength: 0.5,"

@@ -18,7 +18,7 @@ from studio.core.conditions import BlockWeights, ControlInput, HypernetworkInput
 from studio.core.errors import ImageError, InvalidRequest, NotFound
 from studio.core.geometry import Box
 from studio.core.inpaint import Inpaint as InpaintMask
-from studio.core.library import ImageQuery
+from studio.core.library import MAX_OFFSET, ImageQuery
 from studio.core.models import ModelKind
 from studio.core.preprocess import Inpaint
 from studio.core.protocol import Library as LibraryProtocol
@@ -205,6 +205,11 @@ def test_pages_tell_how_many_there_are_in_all(searchable):
     page = searchable.images(ImageQuery(text="a", offset=1, limit=1))
     assert len(page.images) == 1
     assert page.total == len(found(searchable, "a")) > 1
+
+
+def test_the_last_page_that_a_query_can_name_is_empty(searchable):
+    page = searchable.images(ImageQuery(offset=MAX_OFFSET))
+    assert (page.images, page.total) == ((), 4)
 
 
 def test_full_text_search_is_filled_in_when_it_comes_later(settings, database, monkeypatch):

@@ -36,7 +36,7 @@ SCHEDULE_NAMES: Mapping[Schedule, str] = {each: each.value.lower().replace(" ", 
 AUTOMATIC_VAE = "Automatic"
 _OWN_VAE = frozenset({"automatic", "none", ""})
 
-_HASH_IN_TITLE = re.compile(r"\[[0-9a-f]{8,10}\]$", re.IGNORECASE)
+_HASH_IN_TITLE = re.compile(r"\[([0-9a-f]{8,10})\]$", re.IGNORECASE)
 
 
 def find_sampler(name: str) -> tuple[Sampler, Schedule | None]:
@@ -87,13 +87,16 @@ def short_hash(model: ModelInfo) -> str:
 
 
 def find_model(name: str, models: Iterable[ModelInfo], field: str) -> ModelInfo:
-    """The model meant by a title, name, id, file name or hash. Raises: NotFound."""
+    """The model meant by a title, name, id, file name or hash; of several, the one with the title's hash.
+
+    Raises: NotFound.
+    """
     models = tuple(models)
+    digits = _HASH_IN_TITLE.search(name.strip().lower())
     wanted = _HASH_IN_TITLE.sub("", name.strip()).rstrip().lower()
     for spellings in (_exact_spellings, _loose_spellings):
-        for model in models:
-            if wanted and wanted in spellings(model):
-                return model
+        if named := [model for model in models if wanted and wanted in spellings(model)]:
+            return next((each for each in named if digits and each.sha256.startswith(digits[1])), named[0])
     raise NotFound(
         f"There is no model called {name[:100]!r}.",
         f"There are {', '.join(model.name for model in models)}." if models else "None is installed.",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from studio.api.dependencies import ID_PATTERN
+from studio.api.sdapi.repeatable import check_repeatable
 
 JobId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(max_length=1000)]
@@ -22,6 +23,7 @@ class _Payload(BaseModel):
     def _drop_nulls(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
+        check_repeatable(values)
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -69,7 +71,7 @@ class Txt2ImgPayload(GenerationPayload):
 
 class Img2ImgPayload(GenerationPayload):
     init_images: list[str] = Field([], description="one picture in base64, with or without a data URL's head")
-    resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill")
+    resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill, 3 as 0")
     mask: str | None = Field(
         None, description="base64; light, or opaque on a transparent layer, where the picture is painted anew"
     )

@@ -10,6 +10,7 @@ from studio.api.dependencies import StudioDep
 from studio.api.sdapi.names import find_model, means_own_vae, model_title
 from studio.api.sdapi.options import CHECKPOINT, Changes, OptionStore, changed
 from studio.api.sdapi.payloads import OptionsChange
+from studio.api.sdapi.repeatable import check_repeatable
 from studio.core.models import ModelInfo, ModelKind
 from studio.core.protocol import Studio
 
@@ -41,6 +42,7 @@ def set_options(
     options: OptionsDep,
 ) -> OptionsChange:
     """Options that are not named stay as they are. They last until the program ends, the model beyond."""
+    check_repeatable(wishes)
     changes = changed(options.current, wishes)
     apply_changes(changes, studio, options)
     return OptionsChange(updated=list(changes.updated), ignored=list(changes.ignored))

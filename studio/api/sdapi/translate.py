@@ -31,7 +31,9 @@ from studio.core.models import ModelInfo
 from studio.core.requests import GenerateRequest
 from studio.core.sampler_names import known_sampler, read_upscaler
 
-_RESIZE_MODES = (ResizeMode.STRETCH, ResizeMode.CROP, ResizeMode.PAD)
+_RESIZE_MODES = (ResizeMode.STRETCH, ResizeMode.CROP, ResizeMode.PAD, ResizeMode.STRETCH)
+_LATENT_STRETCH = 3
+"""The mode that stretches the latents instead of the picture."""
 
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "restore_faces": (False,),
@@ -255,7 +257,7 @@ def _refuse_another_second_pass(payload: Txt2ImgPayload) -> None:
 def _resize_mode(number: int) -> ResizeMode:
     if not 0 <= number < len(_RESIZE_MODES):
         raise InvalidRequest(
-            f"The field resize_mode must be 0 (stretch), 1 (crop) or 2 (fill), and is {number}.",
+            f"The field resize_mode must be 0 or 3 (stretch), 1 (crop) or 2 (fill), and is {number}.",
             field="resize_mode",
         )
     return _RESIZE_MODES[number]
@@ -282,10 +284,15 @@ def _refuse_unsupported(payload: GenerationPayload) -> None:
 
 
 def _asks_for_something(script: Any) -> bool:
-    """Clients send the units of scripts that are switched off as well: `False`, or `{enabled: false}`."""
+    """Clients send the units of scripts that are switched off as well: `False`, or `{enabled: false}`.
+
+    A first argument of False is a script's own switch; what follows are its settings.
+    """
     units = script.get("args", []) if isinstance(script, Mapping) else [script]
     if isinstance(units, Mapping):
         units = [units] if units else []
+    if isinstance(units, list) and units and units[0] is False:
+        return False
     return isinstance(units, list) and any(
         unit.get("enabled", True) if isinstance(unit, Mapping) else bool(unit) for unit in units
     )
@@ -307,5 +314,11 @@ def _warnings(payload: GenerationPayload, changes: Changes) -> tuple[str, ...]:
     replaced = known_sampler(_sampler_name(payload)).warnings
     if isinstance(payload, Txt2ImgPayload) and payload.enable_hr:
         replaced += read_upscaler(payload.hr_upscaler)[1]
-    others = inpaint_warnings(payload) if isinstance(payload, Img2ImgPayload) else ()
+    others = _picture_warnings(payload) if isinstance(payload, Img2ImgPayload) else ()
     return (*replaced, *(f"{name[:100]} was ignored: Easel does not have it." for name in ignored), *others)
+
+
+def _picture_warnings(payload: Img2ImgPayload) -> tuple[str, ...]:
+    if payload.resize_mode != _LATENT_STRETCH:
+        return inpaint_warnings(payload)
+    return ("resize_mode was 3: the picture is stretched, not its latents.", *inpaint_warnings(payload))

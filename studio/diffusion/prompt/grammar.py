@@ -47,6 +47,9 @@ _FARTHEST = 1e9
 MAX_DEPTH = 50
 """Brackets inside brackets; also the depth of recursion when a tree is read."""
 
+MAX_PARTS = 16
+"""Texts that AND may compose: each is one more picture that the UNet sees in every step, all at once."""
+
 # A number is written so that it can be read in one way only: where a text reads like one but is none, each of
 # its digits is then looked at once, and a prompt of digits takes as long as one of words.
 _GRAMMAR = r"""
@@ -108,6 +111,7 @@ def _parse(prompt: str, field: str) -> ParsedPrompt:
         _check_nesting(tokens)
         if field == "negative_prompt":
             _check_not_composed(tokens)
+        _check_part_count(tokens)
         tags = tuple(parse_tag(str(token), token.start_pos or 0) for token in tokens if token.type == "_TAG")
         strays = tuple(str(token) for token in tokens if token.type == "_STRAY_TAG")
         parts: Any = _parser().parse(prompt)
@@ -155,6 +159,16 @@ def _check_not_composed(tokens: Iterable[Token]) -> None:
             raise _error(
                 "A negative prompt is one text, but AND composes several.", token, "Write a comma instead."
             )
+
+
+def _check_part_count(tokens: Iterable[Token]) -> None:
+    operators = [token for token in tokens if token.type == "AND"]
+    if len(operators) >= MAX_PARTS:
+        raise _error(
+            f"AND may compose {MAX_PARTS} prompts, and here begins one more.",
+            operators[MAX_PARTS - 1],
+            "Write a comma instead, or leave some out.",
+        )
 
 
 def _check_closing(closing: Token, opening: Token | None) -> None:
