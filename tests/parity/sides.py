@@ -76,6 +76,8 @@ class _Borrowed:
     def get(self, role: str) -> Any:
         return self._stacked[role] if role in self._stacked else getattr(self._pipeline, role)
 
+    peek = get
+
     def digest(self, role: str) -> str:
         return role
 
