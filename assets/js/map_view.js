@@ -100,15 +100,20 @@ document.addEventListener('easel-preprocessor', wanted);
 
 // ------------------------------------------------------------------ the page
 
+// What is shown first comes when the tab has been opened; who adds at once waits for it.
+let hasOpened = null;
+const opened = new Promise((resolve) => { hasOpened = resolve; });
+
 const told = () => {
   const {open: id, example} = props.value || {};
   if (id) { set({photo: id}); wanted(); }
   else if (example && !state.photo) set({photo: example});
+  if (state.photo) hasOpened();
 };
 watch('value', told);
 
 window.easelEditors = {...window.easelEditors, photo: async () => {
-  if (!state.photo) throw new Error('There is no photo yet. Drop one on the stage.');
+  if (!state.photo) await opened;
   return {image: state.photo, preprocessor: preprocessor()};
 }};
 

@@ -721,3 +721,14 @@ def swipe(page, phone, locator, start, end):
         kind = "touchMove" if step else "touchStart"
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+AT_ONCE = """async () => {
+  [...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent.trim() === 'Control').click();
+  while (!window.easelEditors?.photo) await new Promise(requestAnimationFrame);
+  return (await window.easelEditors.photo()).image;
+}"""
+
+
+def test_who_adds_before_the_example_is_there_waits_for_it(page, studio):
+    assert studio.blob(page.evaluate(AT_ONCE))
