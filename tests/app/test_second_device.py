@@ -6,7 +6,7 @@ No GPU is needed for it (see `tests/second_device.py`). It is registered in a pr
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from studio.core.samplers import Sampler
 Pictures = Mapping[str, np.ndarray]
 
 
-def requests(photo: str, mask: str) -> dict[str, GenerateRequest]:
+def requests(photo: str, mask: str, samplers: Sequence[Sampler]) -> dict[str, GenerateRequest]:
     """By what each is about.
 
     Args:
         photo, mask: ids of stored blobs.
+        samplers: for one request each, beside the others.
     """
     source = {"source": SourceImage(image=photo, strength=0.8)}
     net = ControlInput(model="net", image=photo, mask=mask)
@@ -58,12 +59,14 @@ def requests(photo: str, mask: str) -> dict[str, GenerateRequest]:
         "learned": {"prompt": "a zork ball", "hypernetworks": (HypernetworkInput(model="ink"),)},
         "nothing on any more": {},
     }
-    fields |= {f"sampler {sampler}": {"sampler": sampler, "steps": 3} for sampler in Sampler}
+    fields |= {f"sampler {sampler}": {"sampler": sampler, "steps": 3} for sampler in samplers}
     usual = {"model": "tiny", "prompt": "a house", "width": 64, "height": 64, "steps": 2, "seed": 5}
     return {name: GenerateRequest(**usual | {"sampler": Sampler.EULER} | own) for name, own in fields.items()}
 
 
-def pictures_on(device: str, folder: Path, vram_fraction: float = 0.9) -> Pictures:
+def pictures_on(
+    device: str, folder: Path, vram_fraction: float = 0.9, samplers: Sequence[Sampler] = tuple(Sampler)
+) -> Pictures:
     """What a studio makes of all requests on `device`; to be run in a process of its own."""
     if device != "cpu":
         from tests.second_device import register
@@ -86,7 +89,7 @@ def pictures_on(device: str, folder: Path, vram_fraction: float = 0.9) -> Pictur
         blobs = studio.put_blob(png(Image.fromarray(noise))), studio.put_blob(png(mask))
         return {
             name: np.stack([np.asarray(picture, int) for picture in pictures(studio, request)])
-            for name, request in requests(*blobs).items()
+            for name, request in requests(*blobs, samplers).items()
         }
 
 
@@ -95,12 +98,16 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     return pictures_on("cpu", tmp_path_factory.mktemp("first"))
 
 
-@pytest.mark.parametrize("vram_fraction", [0.9, 1e-9], ids=["room for all", "room for one at a time"])
+@pytest.mark.parametrize(
+    ("vram_fraction", "samplers"),
+    [(0.9, tuple(Sampler)), (1e-9, ())],
+    ids=["room for all", "room for one at a time"],
+)
 def test_pictures_are_those_of_the_processor(
-    expected: Pictures, tmp_path: Path, vram_fraction: float
+    expected: Pictures, tmp_path: Path, vram_fraction: float, samplers: Sequence[Sampler]
 ) -> None:
     spawning = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawning) as process:
-        found = process.submit(pictures_on, "far", tmp_path, vram_fraction).result(timeout=240)
-    differences = {name: int(np.abs(found[name] - expected[name]).max()) for name in expected}
+        found = process.submit(pictures_on, "far", tmp_path, vram_fraction, samplers).result(timeout=240)
+    differences = {name: int(np.abs(found[name] - expected[name]).max()) for name in found}
     assert {name: one for name, one in differences.items() if one > 1} == {}
